@@ -1,0 +1,3 @@
+"""smesh-agent."""
+
+__version__ = "0.1.0"

@@ -1,0 +1,36 @@
+"""What can go wrong in the core, as one family of exceptions with one-line messages."""
+
+from __future__ import annotations
+
+__all__ = [
+    "DecodeError",
+    "FieldFullError",
+    "GoneError",
+    "InvalidSignalError",
+    "SmeshError",
+    "WrongFieldError",
+]
+
+
+class SmeshError(Exception):
+    """Base of every error that smesh-core raises on purpose."""
+
+
+class InvalidSignalError(SmeshError, ValueError):
+    """A signal, stance or setting holds a value outside its documented bounds."""
+
+
+class DecodeError(SmeshError, ValueError):
+    """Bytes are not a canonical encoding of what they claim to be."""
+
+
+class WrongFieldError(SmeshError, ValueError):
+    """An element belongs to another field than the one it was given to."""
+
+
+class GoneError(SmeshError, LookupError):
+    """A reference's signal has expired, was shed, or never was in this field."""
+
+
+class FieldFullError(SmeshError):
+    """The field or the author's share of it is full, and the newcomer would end before all that it holds."""

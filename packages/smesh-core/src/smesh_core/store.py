@@ -1,0 +1,352 @@
+"""The store under a field: live elements in columns, what they refer to, and what is shed when it is full.
+
+Three tables hold statements, their emissions and the stances on them, the latter two chained to their statement. A
+fourth holds authors, so that a row names its author by a small integer. A statement stays while anything refers to
+it; one with stances and no emission waits, unseen, for somebody to say it.
+
+Bounds. Over capacity the emission that ends first is shed, the author's own where it is the author that is over its
+share. Stances for unknown statements wait, up to `STANCES_WAITING`; a statement takes `STANCES_PER_STATEMENT`; beyond
+either, the one that ends first is shed.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from smesh_core import limits
+from smesh_core.columns import NO_ROW, Columns, chain, prepend, unlink
+from smesh_core.errors import FieldFullError
+from smesh_core.shedding import Entry, SheddingOrder
+from smesh_core.signal import DecayCurve, Signal, SignalType, Stance
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+__all__ = ["Store"]
+
+_EVERY_AUTHOR = -1
+_ALL_WAITING = 0
+
+
+class Store:
+    """Elements of one field.
+
+    Args:
+        field_id: 32 bytes, for the signals that are read back.
+        capacity: emissions it holds.
+        author_capacity: emissions it holds of one author.
+    """
+
+    def __init__(self, field_id: bytes, capacity: int, author_capacity: int) -> None:
+        self.field_id = field_id
+        self.capacity = capacity
+        self.author_capacity = author_capacity
+        self.statements = Columns(
+            {
+                "id": object,
+                "subject": object,
+                "type": np.uint8,
+                "emissions": np.int64,
+                "stances": np.int64,
+                "first_emission": np.int64,
+                "first_stance": np.int64,
+            }
+        )
+        self.emissions = Columns(
+            {
+                "statement": np.int64,
+                "author": np.int64,
+                "next": np.int64,
+                "previous": np.int64,
+                "seq": np.int64,
+                "created_at_ns": np.int64,
+                "ttl_ns": np.int64,
+                "intensity": np.float64,
+                "confidence": np.float64,
+                "rate_per_s": np.float64,
+                "curve": np.uint8,
+                "radius": np.uint16,
+                "payload": object,
+            }
+        )
+        self.stances = Columns(
+            {
+                "statement": np.int64,
+                "author": np.int64,
+                "next": np.int64,
+                "previous": np.int64,
+                "expires_at_ns": np.int64,
+                "stance": object,
+            }
+        )
+        self.authors = Columns({"id": object, "emissions": np.int64, "elements": np.int64, "seq": np.int64})
+        self._statement_slots: dict[bytes, int] = {}
+        self._author_slots: dict[bytes, int] = {}
+        self._stance_rows: dict[tuple[int, int], list[int]] = {}
+        self._waiting = 0
+        self._emission_order = SheddingOrder(self.emissions.holds)
+        self._stance_order = SheddingOrder(self.stances.holds)
+        self._waiting_order = SheddingOrder(self._is_waiting)
+
+    # ---- looking things up
+
+    def statement_slot(self, statement: bytes) -> int:
+        """Slot of a statement that anything refers to, or NO_ROW."""
+        return self._statement_slots.get(statement, NO_ROW)
+
+    def author_seq(self, author: bytes) -> int:
+        """Highest sequence number among the elements held of an author; 0 where there are none."""
+        slot = self._author_slots.get(author, NO_ROW)
+        return 0 if slot == NO_ROW else int(self.authors["seq"][slot])
+
+    def emission_rows(self, statement: int) -> Iterator[int]:
+        """Rows of a statement's emissions, newest arrival first."""
+        return chain(self.emissions, int(self.statements["first_emission"][statement]))
+
+    def stances_on(self, statement: int) -> list[Stance]:
+        """The stances held on a statement, newest arrival first."""
+        rows = chain(self.stances, int(self.statements["first_stance"][statement]))
+        return [self.stances["stance"][row] for row in rows]
+
+    def stances_of(self, statement: int, author: bytes) -> list[Stance]:
+        """The stances held of one author on a statement: one, unless an older one outlives a newer one."""
+        rows = self._stance_rows.get((statement, self._author_slots.get(author, NO_ROW)), [])
+        return [self.stances["stance"][row] for row in rows]
+
+    def signal(self, row: int) -> Signal:
+        """The emission in a row, equal to the one that was taken in."""
+        column, statement = self.emissions, int(self.emissions["statement"][row])
+        return Signal(
+            author=self.authors["id"][column["author"][row]],
+            seq=int(column["seq"][row]),
+            created_at_ns=int(column["created_at_ns"][row]),
+            payload=column["payload"][row],
+            type=SignalType(int(self.statements["type"][statement])),
+            subject=self.statements["subject"][statement],
+            ttl_ns=int(column["ttl_ns"][row]),
+            intensity=float(column["intensity"][row]),
+            confidence=float(column["confidence"][row]),
+            decay=DecayCurve(int(column["curve"][row])),
+            rate_per_s=float(column["rate_per_s"][row]),
+            radius=int(column["radius"][row]),
+            field_id=self.field_id,
+        )
+
+    # ---- emissions
+
+    def add_emission(self, signal: Signal) -> int:
+        """Hold an emission and return its statement's slot; one that is held already changes nothing.
+
+        Raises:
+            FieldFullError: all that could be shed ends later than this.
+        """
+        statement = self.statement_slot(signal.statement)
+        if statement != NO_ROW and self._holds(statement, signal):
+            return statement
+        self._make_room_for_emission(signal)
+        statement = self._say(signal)
+        author = self._count_element(signal.author, signal.seq)
+        row = self.emissions.allocate(
+            statement=statement,
+            author=author,
+            seq=signal.seq,
+            created_at_ns=signal.created_at_ns,
+            ttl_ns=signal.ttl_ns,
+            intensity=signal.intensity,
+            confidence=signal.confidence,
+            rate_per_s=signal.rate_per_s,
+            curve=signal.decay,
+            radius=signal.radius,
+            payload=signal.payload,
+        )
+        prepend(self.emissions, row, self.statements, statement, "first_emission")
+        self.authors["emissions"][author] += 1
+        for scope in (_EVERY_AUTHOR, author):
+            if self._emission_order.tracks(scope):
+                self._emission_order.add(scope, self._emission_entry(row))
+        return statement
+
+    def drop_emission(self, row: int) -> None:
+        """Let an emission go, and its statement with the last thing that refers to it."""
+        statement, author = int(self.emissions["statement"][row]), int(self.emissions["author"][row])
+        unlink(self.emissions, row, self.statements, statement, "first_emission")
+        self.emissions.free(row)
+        self.authors["emissions"][author] -= 1
+        self._uncount_element(author)
+        self.statements["emissions"][statement] -= 1
+        if self.statements["emissions"][statement]:
+            return
+        if self.statements["stances"][statement]:
+            self.statements.renew(statement)
+            self._waiting += int(self.statements["stances"][statement])
+            if self._waiting_order.tracks(_ALL_WAITING):
+                for stance in chain(self.stances, int(self.statements["first_stance"][statement])):
+                    self._waiting_order.add(_ALL_WAITING, self._stance_entry(stance))
+        else:
+            self._free_statement(statement)
+
+    def _say(self, signal: Signal) -> int:
+        """The slot of a statement that is about to get one more emission."""
+        statement = self.statement_slot(signal.statement)
+        if statement == NO_ROW:
+            statement = self._new_statement(signal.statement)
+        if self.statements["emissions"][statement] == 0:
+            self.statements["subject"][statement] = signal.subject
+            self.statements["type"][statement] = signal.type
+            self._waiting -= int(self.statements["stances"][statement])
+        self.statements["emissions"][statement] += 1
+        return statement
+
+    def _holds(self, statement: int, signal: Signal) -> bool:
+        author = self._author_slots.get(signal.author, NO_ROW)
+        return any(
+            self.emissions["author"][row] == author
+            and self.emissions["seq"][row] == signal.seq
+            and self.signal(row) == signal
+            for row in self.emission_rows(statement)
+        )
+
+    def _make_room_for_emission(self, newcomer: Signal) -> None:
+        author = self._author_slots.get(newcomer.author, NO_ROW)
+        if author != NO_ROW and self.authors["emissions"][author] >= self.author_capacity:
+            scope = author
+        elif len(self.emissions) >= self.capacity:
+            scope = _EVERY_AUTHOR
+        else:
+            return
+
+        def entries() -> Iterator[Entry]:
+            rows = self.emissions.rows()
+            ours = rows if scope == _EVERY_AUTHOR else rows[self.emissions["author"][rows] == scope]
+            return map(self._emission_entry, ours.tolist())
+
+        expires_at_ns, identity, row, _ = self._emission_order.earliest(scope, entries)
+        if (newcomer.expires_at_ns, newcomer.id) < (expires_at_ns, identity):
+            share = self.author_capacity if scope == author else self.capacity
+            raise FieldFullError(f"no room for an emission that ends before the {share} held")
+        self.drop_emission(row)
+
+    def _emission_entry(self, row: int) -> Entry:
+        signal = self.signal(row)
+        return signal.expires_at_ns, signal.id, row, self.emissions.generation(row)
+
+    # ---- stances
+
+    def add_stance(self, stance: Stance) -> None:
+        """Hold a stance; one that is held already, or can no longer count, changes nothing.
+
+        Raises:
+            FieldFullError: all that could be shed ends later than this.
+        """
+        statement = self.statement_slot(stance.statement)
+        rows = self._stance_rows.get((statement, self._author_slots.get(stance.author, NO_ROW)), [])
+        if any(_outdates(self.stances["stance"][row], stance) for row in rows):
+            return
+        for row in [row for row in rows if _outdates(stance, self.stances["stance"][row])]:
+            self.drop_stance(row)
+        self._make_room_for_stance(stance)
+        statement = self.statement_slot(stance.statement)
+        if statement == NO_ROW:
+            statement = self._new_statement(stance.statement)
+        author = self._count_element(stance.author, stance.seq)
+        row = self.stances.allocate(
+            statement=statement, author=author, expires_at_ns=stance.expires_at_ns, stance=stance
+        )
+        prepend(self.stances, row, self.statements, statement, "first_stance")
+        self._stance_rows.setdefault((statement, author), []).append(row)
+        self.statements["stances"][statement] += 1
+        if self._stance_order.tracks(statement):
+            self._stance_order.add(statement, self._stance_entry(row))
+        if self.statements["emissions"][statement] == 0:
+            self._waiting += 1
+            if self._waiting_order.tracks(_ALL_WAITING):
+                self._waiting_order.add(_ALL_WAITING, self._stance_entry(row))
+
+    def drop_stance(self, row: int) -> None:
+        """Let a stance go, and its statement with the last thing that refers to it."""
+        statement, author = int(self.stances["statement"][row]), int(self.stances["author"][row])
+        unlink(self.stances, row, self.statements, statement, "first_stance")
+        self.stances.free(row)
+        rows = self._stance_rows[statement, author]
+        rows.remove(row)
+        if not rows:
+            del self._stance_rows[statement, author]
+        self._uncount_element(author)
+        self.statements["stances"][statement] -= 1
+        if self.statements["emissions"][statement] == 0:
+            self._waiting -= 1
+            if self.statements["stances"][statement] == 0:
+                self._free_statement(statement)
+
+    def _make_room_for_stance(self, newcomer: Stance) -> None:
+        statement = self.statement_slot(newcomer.statement)
+        is_said = statement != NO_ROW and self.statements["emissions"][statement] > 0
+        if statement != NO_ROW and self.statements["stances"][statement] >= limits.STANCES_PER_STATEMENT:
+            order, scope = self._stance_order, statement
+        elif not is_said and self._waiting >= limits.STANCES_WAITING:
+            order, scope = self._waiting_order, _ALL_WAITING
+        else:
+            return
+
+        def entries() -> Iterator[Entry]:
+            rows = self.stances.rows()
+            slots = self.stances["statement"][rows]
+            ours = self.statements["emissions"][slots] == 0 if order is self._waiting_order else slots == statement
+            return map(self._stance_entry, rows[ours].tolist())
+
+        expires_at_ns, identity, row, _ = order.earliest(scope, entries)
+        if (newcomer.expires_at_ns, newcomer.id) < (expires_at_ns, identity):
+            raise FieldFullError("no room for a stance that ends before all that are held")
+        self.drop_stance(row)
+
+    def _is_waiting(self, row: int, generation: int) -> bool:
+        return self.stances.holds(row, generation) and self.statements["emissions"][self.stances["statement"][row]] == 0
+
+    def _stance_entry(self, row: int) -> Entry:
+        stance: Stance = self.stances["stance"][row]
+        return stance.expires_at_ns, stance.id, row, self.stances.generation(row)
+
+    # ---- statements and authors
+
+    def _new_statement(self, statement: bytes) -> int:
+        slot = self.statements.allocate(
+            id=statement,
+            subject=None,
+            type=SignalType.DATA,
+            emissions=0,
+            stances=0,
+            first_emission=NO_ROW,
+            first_stance=NO_ROW,
+        )
+        self._statement_slots[statement] = slot
+        return slot
+
+    def _free_statement(self, slot: int) -> None:
+        del self._statement_slots[self.statements["id"][slot]]
+        self.statements.free(slot)
+        self._stance_order.forget(slot)
+
+    def _count_element(self, author: bytes, seq: int) -> int:
+        """The slot of an author that is about to have one more element here."""
+        slot = self._author_slots.get(author, NO_ROW)
+        if slot == NO_ROW:
+            slot = self.authors.allocate(id=author, emissions=0, elements=0, seq=0)
+            self._author_slots[author] = slot
+        self.authors["elements"][slot] += 1
+        self.authors["seq"][slot] = max(self.authors["seq"][slot], seq)
+        return slot
+
+    def _uncount_element(self, slot: int) -> None:
+        self.authors["elements"][slot] -= 1
+        if self.authors["elements"][slot] == 0:
+            del self._author_slots[self.authors["id"][slot]]
+            self.authors.free(slot)
+            self._emission_order.forget(slot)
+
+
+def _outdates(stance: Stance, other: Stance) -> bool:
+    """Whether, of one node's stances on one statement, `other` can never count again because of `stance`."""
+    is_newer = (stance.seq, stance.id) >= (other.seq, other.id) if stance.seq == other.seq else stance.seq > other.seq
+    return is_newer and stance.expires_at_ns >= other.expires_at_ns

@@ -1,0 +1,140 @@
+"""Weights: how much each node's word counts for one observer, and which words are really one.
+
+A node on the observer's **roster** weighs 1. A node that the observer has judged before weighs ``max(0, 2·trust -
+1)``. All nodes it knows nothing of together weigh at most `unknown_vote`, so that a thousand fresh keys are not a
+crowd.
+
+Nodes that share rules or a model share a **lineage**, and a lineage has one vote. The roster says who shares one. What
+a node says of itself is taken only where the roster is silent, and can only merge its vote into another, never split
+one; and where a lineage has members on the roster, only these speak for it, so that a stranger cannot water down a
+vote by joining it.
+
+A lineage whose members disagree is divided: its one vote is split in the proportion of their weights.
+"""
+
+from __future__ import annotations
+
+import math
+from typing import TYPE_CHECKING
+
+import msgspec
+
+from smesh_core.errors import InvalidSignalError
+from smesh_core.signal import StanceKind
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Mapping
+
+__all__ = ["EVERYONE", "Observer", "Tally", "Vote", "tally"]
+
+TRUST_DEFAULT = 0.5
+UNKNOWN_LINEAGE = "(unknown)"
+
+
+class Observer(msgspec.Struct, frozen=True, kw_only=True):
+    """Whose judgement a value or a consensus is read with.
+
+    Attributes:
+        roster: node id to lineage for the nodes that count fully; an empty lineage is the node's own. None puts
+            everybody on it, each in a lineage of its own: the right reading for one process, and for no other.
+        trust: node id to trust in [0, 1] for nodes the observer has judged.
+        unknown_vote: what all other nodes together may weigh, in votes.
+        declared: node id to the lineage that a node claims for itself.
+
+    Raises:
+        InvalidSignalError: a trust or the unknown vote is not a number in its bounds.
+    """
+
+    roster: Mapping[bytes, str] | None = None
+    trust: Mapping[bytes, float] = {}
+    unknown_vote: float = 0.0
+    declared: Mapping[bytes, str] = {}
+
+    def __post_init__(self) -> None:
+        if not 0.0 <= self.unknown_vote <= 1.0:
+            raise InvalidSignalError(f"unknown_vote takes a number in [0, 1], not {self.unknown_vote!r}")
+        if self.roster is not None and UNKNOWN_LINEAGE in self.roster.values():
+            raise InvalidSignalError(f"{UNKNOWN_LINEAGE} is not a name for a lineage on a roster")
+        for node, trust in self.trust.items():
+            if not 0.0 <= trust <= 1.0:
+                raise InvalidSignalError(f"trust in {node.hex()[:8]} takes a number in [0, 1], not {trust!r}")
+
+    def lineage(self, node: bytes) -> str:
+        """The lineage that a node's word counts in."""
+        own = f"node:{node.hex()}"
+        if self.roster is None:
+            return own
+        if node in self.roster:
+            return self.roster[node] or own
+        if node in self.declared:
+            return self.declared[node]
+        return own if node in self.trust else UNKNOWN_LINEAGE
+
+    def weight(self, node: bytes) -> float:
+        """What one node's word weighs by itself, in [0, 1]; 0 for a node that is not known."""
+        if self.roster is None or node in self.roster:
+            return 1.0
+        return max(0.0, 2.0 * self.trust.get(node, TRUST_DEFAULT) - 1.0)
+
+    def is_rostered(self, node: bytes) -> bool:
+        """Whether the observer counts this node fully."""
+        return self.roster is None or node in self.roster
+
+
+EVERYONE = Observer()
+"""Counts every node fully and separately."""
+
+
+class Vote(msgspec.Struct, frozen=True):
+    """What one lineage says about one statement.
+
+    Attributes:
+        lineage: its name.
+        support: weight on the side of the statement.
+        oppose: weight against it; support and oppose together are at most 1.
+        supporters: ids of the nodes behind `support`, ascending.
+        opposers: ids of the nodes behind `oppose`, ascending.
+    """
+
+    lineage: str
+    support: float
+    oppose: float
+    supporters: tuple[bytes, ...]
+    opposers: tuple[bytes, ...]
+
+
+class Tally(msgspec.Struct, frozen=True):
+    """All votes about one statement, by lineage name, and their sums."""
+
+    votes: tuple[Vote, ...]
+    support: float
+    oppose: float
+
+
+def tally(positions: Iterable[tuple[bytes, StanceKind]], observer: Observer) -> Tally:
+    """Turn the positions of nodes (each node at most once) into the votes of lineages.
+
+    The result does not depend on the order of `positions`.
+    """
+    members: dict[str, list[tuple[bytes, StanceKind]]] = {}
+    for node, kind in sorted(positions):
+        if kind is not StanceKind.WITHDRAW:
+            members.setdefault(observer.lineage(node), []).append((node, kind))
+    votes = tuple(_vote(lineage, members[lineage], observer) for lineage in sorted(members))
+    return Tally(votes, math.fsum(vote.support for vote in votes), math.fsum(vote.oppose for vote in votes))
+
+
+def _vote(lineage: str, members: list[tuple[bytes, StanceKind]], observer: Observer) -> Vote:
+    if observer.roster is not None:
+        members = [m for m in members if observer.is_rostered(m[0])] or members
+    supporters = tuple(node for node, kind in members if kind is StanceKind.SUPPORT)
+    opposers = tuple(node for node, kind in members if kind is StanceKind.OPPOSE)
+    if lineage == UNKNOWN_LINEAGE:
+        whole, for_it, against = observer.unknown_vote, float(len(supporters)), float(len(opposers))
+    else:
+        weights = {node: observer.weight(node) for node, _ in members}
+        whole = max(weights.values())
+        for_it = math.fsum(weights[node] for node in supporters)
+        against = math.fsum(weights[node] for node in opposers)
+    part = whole / (for_it + against) if for_it + against > 0.0 else 0.0
+    return Vote(lineage, part * for_it, part * against, supporters, opposers)

@@ -1,0 +1,3 @@
+"""smesh-runtime."""
+
+__version__ = "0.1.0"
