@@ -103,6 +103,11 @@ class Field:
         self._store = Store(field_id, capacity, max(1, int(capacity * author_share)))
         self._last_seq_here: dict[bytes, int] = {}
 
+    @property
+    def capacity(self) -> int:
+        """Emissions it holds at most."""
+        return self._store.capacity
+
     def __len__(self) -> int:
         """Emissions held, expired ones included until `expire` is called."""
         return len(self._store.emissions)
@@ -243,6 +248,15 @@ class Field:
             GoneError: it is gone.
         """
         return [self._store.signal(row) for row in self._live_emissions(self._slot(ref), now_ns)]
+
+    def stances(self, ref: Ref, now_ns: int) -> list[Stance]:
+        """The live stances on a statement, by (author, sequence number, id).
+
+        Raises:
+            GoneError: it is gone.
+        """
+        live = (stance for stance in self._store.stances_on(self._slot(ref)) if now_ns < stance.expires_at_ns)
+        return sorted(live, key=lambda stance: (stance.author, stance.seq, stance.id))
 
     def positions(self, ref: Ref, now_ns: int) -> list[Position]:
         """Where each node stands on a statement, withdrawals included, by node id.

@@ -1,3 +1,36 @@
-"""smesh-runtime."""
+"""The media through which agents reach a shared field.
+
+An agent sees a `Medium` and nothing more. This version has one: `LocalField`, a field in this process. Every medium
+passes `smesh_runtime.conformance`.
+"""
+
+from smesh_runtime.clock import Clock, SystemClock, VirtualClock
+from smesh_runtime.errors import (
+    ConformanceError,
+    IdentityInUseError,
+    LaggedError,
+    MediumClosedError,
+    SmeshRuntimeError,
+)
+from smesh_runtime.local import LocalField, LocalMedium
+from smesh_runtime.medium import Element, Medium, Reading, Subscription
 
 __version__ = "0.1.0"
+
+__all__ = [
+    "Clock",
+    "ConformanceError",
+    "Element",
+    "IdentityInUseError",
+    "LaggedError",
+    "LocalField",
+    "LocalMedium",
+    "Medium",
+    "MediumClosedError",
+    "Reading",
+    "SmeshRuntimeError",
+    "Subscription",
+    "SystemClock",
+    "VirtualClock",
+    "__version__",
+]

@@ -1,0 +1,342 @@
+"""A field in this process, and the media that join it: no signing, no network, no copying.
+
+`LocalField` holds the field and passes each new element to the subscribers. Delivery is a queue per subscriber, so a
+slow agent delays nobody. Quiescence is exact: a count of elements that were handed out and not yet handled, which
+reaches zero only when every agent waits for something new.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections import deque
+from typing import TYPE_CHECKING, Self
+
+from smesh_core import (
+    EVERYONE,
+    DecayCurve,
+    Field,
+    GoneError,
+    Observer,
+    Ref,
+    Signal,
+    SignalType,
+    Stance,
+    node_id,
+)
+from smesh_core.limits import RADIUS_HOPS_DEFAULT, RATE_DEFAULT_PER_S, SENSE_THRESHOLD, TTL_DEFAULT_NS
+
+from smesh_runtime.clock import Clock, SystemClock
+from smesh_runtime.errors import IdentityInUseError, LaggedError, MediumClosedError
+from smesh_runtime.medium import Element, Reading
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable
+
+    from smesh_runtime.medium import Medium
+
+    def _is_a_medium(local: LocalMedium) -> Medium:
+        return local
+
+
+__all__ = ["LocalField", "LocalMedium", "LocalSubscription"]
+
+_SWEEP_EVERY_NS = 10**9
+"""How often, by the field's clock, what has ended is let go."""
+
+
+class LocalField:
+    """A field that several participants of one process share.
+
+    Args:
+        field: what holds the elements; a new default one if not given.
+        clock: where time comes from.
+        observer: whose weights readings use; everyone counts fully and separately by default.
+        backlog: elements that wait for one subscriber before the oldest are dropped; the field's capacity by default.
+    """
+
+    def __init__(
+        self,
+        field: Field | None = None,
+        *,
+        clock: Clock | None = None,
+        observer: Observer = EVERYONE,
+        backlog: int | None = None,
+    ) -> None:
+        self.field = Field() if field is None else field
+        self.clock = SystemClock() if clock is None else clock
+        self.observer = observer
+        self.backlog = self.field.capacity if backlog is None else backlog
+        self._members: dict[bytes, LocalMedium] = {}
+        self._last_seq: dict[bytes, int] = {}
+        self._subscriptions: list[LocalSubscription] = []
+        self._unhandled = 0
+        self._settled = asyncio.Event()
+        self._settled.set()
+        self._swept_at_ns = self.clock.now_ns()
+
+    def join(self, label: str) -> LocalMedium:
+        """A medium for the participant known by `label`.
+
+        Raises:
+            IdentityInUseError: a participant of that name is in the field now.
+        """
+        identity = node_id(label)
+        if identity in self._members:
+            raise IdentityInUseError(f"{label!r} is in this field already")
+        medium = self._members[identity] = LocalMedium(self, identity)
+        return medium
+
+    async def settled(self) -> None:
+        """Return when every subscriber has handled all that it was given."""
+        while self._unhandled:
+            await self._settled.wait()
+
+    def spread(self, element: Element) -> None:
+        """Pass an element that the field has just taken in to every subscriber but its author."""
+        for subscription in self._subscriptions:
+            subscription.offer(element)
+
+    def sweep(self) -> None:
+        """Let go of what has ended, now and then."""
+        now_ns = self.clock.now_ns()
+        if now_ns - self._swept_at_ns >= _SWEEP_EVERY_NS:
+            self._swept_at_ns = now_ns
+            self.field.expire(now_ns)
+
+    def next_seq(self, author: bytes) -> int:
+        """The author's next sequence number, also after it left and came back."""
+        seq = self._last_seq[author] = max(self._last_seq.get(author, 0) + 1, self.field.next_seq(author))
+        return seq
+
+    def leave(self, medium: LocalMedium) -> None:
+        """Forget a participant and end its subscriptions."""
+        self._members.pop(medium.identity, None)
+        for subscription in [s for s in self._subscriptions if s.owner is medium]:
+            subscription.close()
+
+    def add(self, subscription: LocalSubscription) -> None:
+        """Pass new elements to a subscription, beginning with all that is live."""
+        self._subscriptions.append(subscription)
+        now_ns = self.clock.now_ns()
+        for sensed in self.field.query(now_ns):
+            for signal in self.field.emissions(sensed.ref, now_ns):
+                subscription.offer(signal)
+            for stance in self.field.stances(sensed.ref, now_ns):
+                subscription.offer(stance)
+
+    def remove(self, subscription: LocalSubscription) -> None:
+        """Stop passing elements to a subscription."""
+        if subscription in self._subscriptions:
+            self._subscriptions.remove(subscription)
+
+    def count(self, handed_out: int) -> None:
+        """Keep the number of elements that subscribers have not handled yet."""
+        self._unhandled += handed_out
+        if self._unhandled:
+            self._settled.clear()
+        else:
+            self._settled.set()
+
+    def reading(self, ref: Ref) -> Reading:
+        """All that the field's observer reads about a statement now."""
+        now_ns = self.clock.now_ns()
+        return Reading(
+            statement=self.field.statement(ref),
+            value=self.field.value(ref, now_ns, self.observer),
+            verdict=self.field.verdict(ref, now_ns, self.observer),
+            emissions=self.field.emissions(ref, now_ns),
+            positions=self.field.positions(ref, now_ns),
+        )
+
+
+class LocalMedium:
+    """One participant of a `LocalField`; made by `LocalField.join`."""
+
+    def __init__(self, field: LocalField, identity: bytes) -> None:
+        self._field: LocalField | None = field
+        self._clock = field.clock
+        self._observer = field.observer
+        self._identity = identity
+
+    @property
+    def identity(self) -> bytes:
+        """The participant's node id."""
+        return self._identity
+
+    @property
+    def clock(self) -> Clock:
+        """The field's time."""
+        return self._clock
+
+    @property
+    def observer(self) -> Observer:
+        """Whose weights readings use."""
+        return self._observer
+
+    async def emit(
+        self,
+        payload: bytes,
+        *,
+        type: SignalType = SignalType.DATA,  # noqa: A002 - the signal's own term
+        subject: bytes | None = None,
+        ttl_ns: int = TTL_DEFAULT_NS,
+        intensity: float = 1.0,
+        confidence: float = 1.0,
+        decay: DecayCurve = DecayCurve.EXPONENTIAL,
+        rate_per_s: float = RATE_DEFAULT_PER_S,
+        radius: int = RADIUS_HOPS_DEFAULT,
+    ) -> Signal:
+        """See `Medium.emit`; lets other agents run before it returns."""
+        joined = self._joined()
+        signal = Signal(
+            author=self._identity,
+            seq=joined.next_seq(self._identity),
+            created_at_ns=self._clock.now_ns(),
+            payload=payload,
+            type=type,
+            subject=subject,
+            ttl_ns=ttl_ns,
+            intensity=intensity,
+            confidence=confidence,
+            decay=decay,
+            rate_per_s=rate_per_s,
+            radius=radius,
+            field_id=joined.field.field_id,
+        )
+        joined.field.emit(signal)
+        joined.spread(signal)
+        await asyncio.sleep(0)
+        return signal
+
+    async def reinforce(self, statement: bytes, *, confidence: float = 1.0, reason: str = "") -> Stance:
+        """See `Medium.reinforce`."""
+        return await self._take(self._joined().field.reinforce, statement, confidence=confidence, reason=reason)
+
+    async def inhibit(self, statement: bytes, *, confidence: float = 1.0, reason: str = "") -> Stance:
+        """See `Medium.inhibit`."""
+        return await self._take(self._joined().field.inhibit, statement, confidence=confidence, reason=reason)
+
+    async def withdraw(self, statement: bytes, *, reason: str = "") -> Stance:
+        """See `Medium.withdraw`."""
+        return await self._take(self._joined().field.withdraw, statement, reason=reason)
+
+    async def sense(
+        self,
+        *,
+        threshold: float = SENSE_THRESHOLD,
+        types: Iterable[SignalType] | None = None,
+        limit: int | None = None,
+    ) -> list[Reading]:
+        """See `Medium.sense`."""
+        joined = self._joined()
+        felt = joined.field.sense(
+            self._clock.now_ns(), threshold=threshold, types=types, observer=self._observer, limit=limit
+        )
+        return [joined.reading(sensed.ref) for sensed in felt]
+
+    async def read(self, statement: bytes) -> Reading | None:
+        """See `Medium.read`."""
+        joined = self._joined()
+        ref = joined.field.find(statement)
+        reading = None if ref is None else joined.reading(ref)
+        return reading if reading is not None and reading.emissions else None
+
+    def subscribe(self, *, types: Iterable[SignalType] | None = None, stances: bool = False) -> LocalSubscription:
+        """See `Medium.subscribe`."""
+        joined = self._joined()
+        wanted = frozenset(SignalType) if types is None else frozenset(types)
+        subscription = LocalSubscription(joined, self, wanted, stances=stances)
+        joined.add(subscription)
+        return subscription
+
+    async def settled(self) -> None:
+        """See `Medium.settled`."""
+        await self._joined().settled()
+
+    async def close(self) -> None:
+        """See `Medium.close`."""
+        if self._field is not None:
+            self._field.leave(self)
+            self._field = None
+
+    async def __aenter__(self) -> Self:
+        return self
+
+    async def __aexit__(self, *_: object) -> None:
+        await self.close()
+
+    def _joined(self) -> LocalField:
+        if self._field is None:
+            raise MediumClosedError("this medium was closed")
+        self._field.sweep()
+        return self._field
+
+    async def _take(self, stand: Callable[..., Stance], statement: bytes, **said: object) -> Stance:
+        joined = self._joined()
+        ref = joined.field.find(statement)
+        if ref is None:
+            raise GoneError(f"nobody says {statement.hex()[:8]} here, or no longer")
+        seq = joined.next_seq(self._identity)
+        stance = stand(ref, by=self._identity, now_ns=self._clock.now_ns(), seq=seq, **said)
+        joined.spread(stance)
+        await asyncio.sleep(0)
+        return stance
+
+
+class LocalSubscription:
+    """Elements on their way to one subscriber; made by `LocalMedium.subscribe`."""
+
+    def __init__(self, field: LocalField, owner: LocalMedium, types: frozenset[SignalType], *, stances: bool) -> None:
+        self.owner = owner
+        self._field = field
+        self._types = types
+        self._stances = stances
+        self._waiting: deque[Element] = deque()
+        self._in_hand = 0
+        self._dropped = 0
+        self._arrived = asyncio.Event()
+        self._is_open = True
+
+    def offer(self, element: Element) -> None:
+        """Queue an element that the subscriber asked for; over the backlog the oldest is dropped."""
+        wanted = element.type in self._types if isinstance(element, Signal) else self._stances
+        if not wanted or element.author == self.owner.identity:
+            return
+        self._waiting.append(element)
+        self._field.count(+1)
+        if len(self._waiting) > self._field.backlog:
+            self._waiting.popleft()
+            self._field.count(-1)
+            self._dropped += 1
+        self._arrived.set()
+
+    def __aiter__(self) -> Self:
+        return self
+
+    async def __anext__(self) -> Element:
+        self._put_down()
+        while not self._waiting and self._is_open:
+            self._arrived.clear()
+            await self._arrived.wait()
+        if self._dropped:
+            dropped, self._dropped = self._dropped, 0
+            raise LaggedError(f"{dropped} elements were dropped: the subscriber was too slow")
+        if not self._waiting:
+            raise StopAsyncIteration
+        self._in_hand = 1
+        return self._waiting.popleft()
+
+    def close(self) -> None:
+        """Stop; what is still waiting is dropped, and a waiting reader ends."""
+        if self._is_open:
+            self._is_open = False
+            self._field.remove(self)
+            self._field.count(-len(self._waiting))
+            self._waiting.clear()
+            self._put_down()
+            self._arrived.set()
+
+    def _put_down(self) -> None:
+        """The element given out last has been handled."""
+        in_hand, self._in_hand = self._in_hand, 0
+        self._field.count(-in_hand)

@@ -1,0 +1,153 @@
+"""The medium: all that an agent sees of a field, wherever the field is.
+
+An agent emits, senses, subscribes, takes stances and waits. It never learns whether the field is in its own process
+(`smesh_runtime.local`) or shared by a mesh. Every medium passes `smesh_runtime.conformance`.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Protocol, Self
+
+import msgspec
+from smesh_core import DecayCurve, Position, Signal, SignalType, Stance, Verdict
+from smesh_core.limits import RADIUS_HOPS_DEFAULT, RATE_DEFAULT_PER_S, SENSE_THRESHOLD, TTL_DEFAULT_NS
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+    from smesh_core import Observer
+
+    from smesh_runtime.clock import Clock
+
+__all__ = ["Element", "Medium", "Reading", "Subscription"]
+
+Element = Signal | Stance
+"""What travels in a field."""
+
+
+class Reading(msgspec.Struct, frozen=True):
+    """All that an observer reads about one statement at one moment.
+
+    Attributes:
+        statement: its id, 32 bytes.
+        value: effective strength, in [0, 1].
+        verdict: consensus about it, with every vote.
+        emissions: who says it, strongest first; empty where it has ended since.
+        positions: where each node stands, by node id.
+    """
+
+    statement: bytes
+    value: float
+    verdict: Verdict
+    emissions: list[Signal]
+    positions: list[Position]
+
+
+class Subscription(Protocol):
+    """Elements by others: first those that live when it is opened, then each new one, once.
+
+    An element counts as in hand from when it is given out until the next one is asked for; see `Medium.settled`.
+    """
+
+    def __aiter__(self) -> Self: ...
+
+    async def __anext__(self) -> Element:
+        """The next element.
+
+        Raises:
+            LaggedError: elements were dropped because this subscriber was too slow.
+            StopAsyncIteration: the subscription or its medium was closed.
+        """
+        ...
+
+    def close(self) -> None:
+        """Stop; a waiting reader ends."""
+        ...
+
+
+class Medium(Protocol):
+    """One participant's access to one field."""
+
+    @property
+    def identity(self) -> bytes:
+        """The participant's node id, 32 bytes; author of all it says."""
+        ...
+
+    @property
+    def clock(self) -> Clock:
+        """The field's time."""
+        ...
+
+    @property
+    def observer(self) -> Observer:
+        """Whose weights its readings use."""
+        ...
+
+    async def emit(
+        self,
+        payload: bytes,
+        *,
+        type: SignalType = SignalType.DATA,  # noqa: A002 - the signal's own term
+        subject: bytes | None = None,
+        ttl_ns: int = TTL_DEFAULT_NS,
+        intensity: float = 1.0,
+        confidence: float = 1.0,
+        decay: DecayCurve = DecayCurve.EXPONENTIAL,
+        rate_per_s: float = RATE_DEFAULT_PER_S,
+        radius: int = RADIUS_HOPS_DEFAULT,
+    ) -> Signal:
+        """Say something now, under the next sequence number, and return it once it is accepted.
+
+        Raises:
+            InvalidSignalError: a value is out of bounds; nothing was said.
+            FieldFullError: there is no room for it.
+            MediumClosedError: the medium was closed.
+        """
+        ...
+
+    async def reinforce(self, statement: bytes, *, confidence: float = 1.0, reason: str = "") -> Stance:
+        """Support a statement on evidence of one's own.
+
+        Raises:
+            GoneError: the statement is not there, or no longer.
+            InvalidSignalError: a value is out of bounds.
+            MediumClosedError: the medium was closed.
+        """
+        ...
+
+    async def inhibit(self, statement: bytes, *, confidence: float = 1.0, reason: str = "") -> Stance:
+        """Oppose a statement on evidence of one's own; otherwise like `reinforce`."""
+        ...
+
+    async def withdraw(self, statement: bytes, *, reason: str = "") -> Stance:
+        """No longer stand for or against a statement; otherwise like `reinforce`."""
+        ...
+
+    async def sense(
+        self,
+        *,
+        threshold: float = SENSE_THRESHOLD,
+        types: Iterable[SignalType] | None = None,
+        limit: int | None = None,
+    ) -> list[Reading]:
+        """What is felt now at or above a threshold, strongest first, then by statement id."""
+        ...
+
+    async def read(self, statement: bytes) -> Reading | None:
+        """What is known about one statement; None where nobody has said it, or no longer."""
+        ...
+
+    def subscribe(self, *, types: Iterable[SignalType] | None = None, stances: bool = False) -> Subscription:
+        """Follow emissions of some types (None for all) and, if asked for, stances."""
+        ...
+
+    async def settled(self) -> None:
+        """Return when nothing new has come for the medium's settle window and no local subscriber has anything left.
+
+        The window is none in one process, where the answer is exact: every subscriber has handled all it was given.
+        """
+        ...
+
+    async def close(self) -> None:
+        """Leave; what was said stays until it ends."""
+        ...
