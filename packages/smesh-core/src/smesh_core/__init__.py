@@ -21,7 +21,7 @@ from smesh_core.errors import (
     SmeshError,
     WrongFieldError,
 )
-from smesh_core.field import Field, Position, Ref, Sensed
+from smesh_core.field import Field, Position, Reading, Ref, Sensed
 from smesh_core.signal import (
     DEFAULT_FIELD_ID,
     DecayCurve,
@@ -56,6 +56,7 @@ __all__ = [
     "Observer",
     "Position",
     "Quorum",
+    "Reading",
     "Ref",
     "Sensed",
     "Signal",

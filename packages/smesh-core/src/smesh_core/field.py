@@ -32,7 +32,7 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
-__all__ = ["Field", "Position", "Ref", "Sensed"]
+__all__ = ["Field", "Position", "Reading", "Ref", "Sensed"]
 
 _QUORUM = Quorum()
 
@@ -74,6 +74,24 @@ class Position(msgspec.Struct, frozen=True):
     seq: int
     confidence: float
     reason: str
+
+
+class Reading(msgspec.Struct, frozen=True):
+    """All that an observer reads about one statement at one moment.
+
+    Attributes:
+        statement: its id, 32 bytes.
+        value: effective strength, in [0, 1]; 0 where nothing of it is live.
+        verdict: consensus about it, with every vote.
+        emissions: who says it, strongest first.
+        positions: where each node stands, withdrawals included, by node id.
+    """
+
+    statement: bytes
+    value: float
+    verdict: Verdict
+    emissions: list[Signal]
+    positions: list[Position]
 
 
 class Field:
@@ -274,7 +292,7 @@ class Field:
         """
         slot = self._slot(ref)
         live = self._live_emissions(slot, now_ns)
-        return self._value(slot, live[0], now_ns, observer) if live else 0.0
+        return self._value(live[0], now_ns, observer, self._tally(slot, now_ns, observer)) if live else 0.0
 
     def verdict(
         self, ref: Ref, now_ns: int, observer: Observer = EVERYONE, policy: ConsensusPolicy = _QUORUM
@@ -285,6 +303,24 @@ class Field:
             GoneError: the statement is gone.
         """
         return policy.read(self._tally(self._slot(ref), now_ns, observer))
+
+    def read(self, ref: Ref, now_ns: int, observer: Observer = EVERYONE, policy: ConsensusPolicy = _QUORUM) -> Reading:
+        """Value, verdict, emissions and positions of a statement, read together.
+
+        Raises:
+            GoneError: it is gone.
+        """
+        slot = self._slot(ref)
+        rows = self._live_emissions(slot, now_ns)
+        positions = sorted(self._positions(slot, now_ns), key=lambda position: position.author)
+        votes = tally(((position.author, position.kind) for position in positions), observer)
+        return Reading(
+            statement=self.statement(ref),
+            value=self._value(rows[0], now_ns, observer, votes) if rows else 0.0,
+            verdict=policy.read(votes),
+            emissions=[self._store.signal(row) for row in rows],
+            positions=positions,
+        )
 
     def sense(
         self,
@@ -352,15 +388,15 @@ class Field:
         yield from zip(slots[alone].tolist(), rows[alone].tolist(), values.tolist(), strict=True)
         for slot in np.unique(slots[~single]).tolist():
             strongest = self._live_emissions(slot, now_ns)[0]
-            yield slot, strongest, self._value(slot, strongest, now_ns, observer)
+            yield slot, strongest, self._value(strongest, now_ns, observer, self._tally(slot, now_ns, observer))
 
-    def _value(self, slot: int, strongest: int, now_ns: int, observer: Observer) -> float:
+    def _value(self, strongest: int, now_ns: int, observer: Observer, votes: Tally) -> float:
         author = self._store.authors["id"][self._store.emissions["author"][strongest]]
         return reinforced_value(
             self._intensity(strongest, now_ns),
             float(self._store.emissions["confidence"][strongest]),
             observer.lineage(author),
-            self._tally(slot, now_ns, observer),
+            votes,
         )
 
     def _tally(self, slot: int, now_ns: int, observer: Observer) -> Tally:

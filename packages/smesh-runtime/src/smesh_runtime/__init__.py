@@ -13,7 +13,7 @@ from smesh_runtime.errors import (
     SmeshRuntimeError,
 )
 from smesh_runtime.local import LocalField, LocalMedium
-from smesh_runtime.medium import Element, Medium, Reading, Subscription
+from smesh_runtime.medium import Element, Medium, Subscription
 
 __version__ = "0.1.0"
 
@@ -27,7 +27,6 @@ __all__ = [
     "LocalMedium",
     "Medium",
     "MediumClosedError",
-    "Reading",
     "SmeshRuntimeError",
     "Subscription",
     "SystemClock",

@@ -17,6 +17,7 @@ from smesh_core import (
     Field,
     GoneError,
     Observer,
+    Reading,
     Ref,
     Signal,
     SignalType,
@@ -27,12 +28,11 @@ from smesh_core.limits import RADIUS_HOPS_DEFAULT, RATE_DEFAULT_PER_S, SENSE_THR
 
 from smesh_runtime.clock import Clock, SystemClock
 from smesh_runtime.errors import IdentityInUseError, LaggedError, MediumClosedError
-from smesh_runtime.medium import Element, Reading
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
 
-    from smesh_runtime.medium import Medium
+    from smesh_runtime.medium import Element, Medium
 
     def _is_a_medium(local: LocalMedium) -> Medium:
         return local
@@ -139,14 +139,7 @@ class LocalField:
 
     def reading(self, ref: Ref) -> Reading:
         """All that the field's observer reads about a statement now."""
-        now_ns = self.clock.now_ns()
-        return Reading(
-            statement=self.field.statement(ref),
-            value=self.field.value(ref, now_ns, self.observer),
-            verdict=self.field.verdict(ref, now_ns, self.observer),
-            emissions=self.field.emissions(ref, now_ns),
-            positions=self.field.positions(ref, now_ns),
-        )
+        return self.field.read(ref, self.clock.now_ns(), self.observer)
 
 
 class LocalMedium:

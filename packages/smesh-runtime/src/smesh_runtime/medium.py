@@ -8,39 +8,20 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Protocol, Self
 
-import msgspec
-from smesh_core import DecayCurve, Position, Signal, SignalType, Stance, Verdict
+from smesh_core import DecayCurve, Signal, SignalType, Stance
 from smesh_core.limits import RADIUS_HOPS_DEFAULT, RATE_DEFAULT_PER_S, SENSE_THRESHOLD, TTL_DEFAULT_NS
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
-    from smesh_core import Observer
+    from smesh_core import Observer, Reading
 
     from smesh_runtime.clock import Clock
 
-__all__ = ["Element", "Medium", "Reading", "Subscription"]
+__all__ = ["Element", "Medium", "Subscription"]
 
 Element = Signal | Stance
 """What travels in a field."""
-
-
-class Reading(msgspec.Struct, frozen=True):
-    """All that an observer reads about one statement at one moment.
-
-    Attributes:
-        statement: its id, 32 bytes.
-        value: effective strength, in [0, 1].
-        verdict: consensus about it, with every vote.
-        emissions: who says it, strongest first; empty where it has ended since.
-        positions: where each node stands, by node id.
-    """
-
-    statement: bytes
-    value: float
-    verdict: Verdict
-    emissions: list[Signal]
-    positions: list[Position]
 
 
 class Subscription(Protocol):
