@@ -108,9 +108,9 @@ class Skipped(msgspec.Struct, frozen=True):
     reason: str
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Tree:
-    """What is read of a repository; immutable.
+    """What is read of a repository; immutable. Two that hold the same have the same digest.
 
     Attributes:
         root: absolute path, with no symbolic link in it.
@@ -125,8 +125,8 @@ class Tree:
     skipped: tuple[Skipped, ...]
     binary: int
     digest: str
-    _by_path: dict[str, SourceFile] = field(init=False, repr=False, compare=False)
-    _lines: Callable[[str], tuple[str, ...]] = field(init=False, repr=False, compare=False)
+    _by_path: dict[str, SourceFile] = field(init=False, repr=False)
+    _lines: Callable[[str], tuple[str, ...]] = field(init=False, repr=False)
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "_by_path", {file.path: file for file in self.files})

@@ -1,3 +1,5 @@
-"""smesh-cli."""
+"""The `smesh` command."""
 
 __version__ = "0.1.0"
+
+__all__ = ["__version__"]

@@ -18,9 +18,10 @@ from typing import TYPE_CHECKING, Protocol
 import msgspec
 
 from smesh_core.errors import InvalidSignalError
+from smesh_core.weights import Vote
 
 if TYPE_CHECKING:
-    from smesh_core.weights import Tally, Vote
+    from smesh_core.weights import Tally
 
 __all__ = ["ConsensusPolicy", "ConsensusState", "Quorum", "Verdict"]
 

@@ -15,6 +15,7 @@ A lineage whose members disagree is divided: its one vote is split in the propor
 from __future__ import annotations
 
 import math
+from collections.abc import Mapping
 from typing import TYPE_CHECKING
 
 import msgspec
@@ -23,7 +24,7 @@ from smesh_core.errors import InvalidSignalError
 from smesh_core.signal import StanceKind
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping
+    from collections.abc import Iterable
 
 __all__ = ["EVERYONE", "Observer", "Tally", "Vote", "tally"]
 

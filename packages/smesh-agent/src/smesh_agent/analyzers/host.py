@@ -11,6 +11,7 @@ import contextlib
 import os
 import sys
 import tempfile
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import msgspec
@@ -157,11 +158,10 @@ def _position_file() -> Iterator[str]:
     try:
         yield path
     finally:
-        os.unlink(path)
+        Path(path).unlink()
 
 
 def _position(path: str, files: Sequence[SourceFile]) -> SourceFile | None:
     """The file the worker was reading last."""
-    with open(path, "rb") as stream:
-        text = stream.read().strip()
+    text = Path(path).read_bytes().strip()
     return files[int(text)] if text.isdigit() and int(text) < len(files) else None

@@ -96,16 +96,18 @@ async def run_process(
         except OSError as error:
             raise AnalyzerFailedError(name, f"cannot be started: {error.strerror or error}") from None
         answer, complaint = bytearray(), bytearray()
+        clean = False
         try:
             async with asyncio.timeout(timeout_s):
                 await _converse(child, request, answer, complaint)
+            clean = True
         except TimeoutError:
             raise HungError(name, f"no answer within {timeout_s:.0f} s") from None
         except _TooMuchError:
             reason = f"an answer of more than {ANSWER_BYTES_MAX // 1024 // 1024} MiB"
             raise AnalyzerFailedError(name, reason) from None
         finally:
-            await _end(child)
+            await _end(child, clean=clean)
     if child.returncode not in successes:
         raise _crash(name, child.returncode or 0, bytes(complaint))
     return bytes(answer)
@@ -115,9 +117,7 @@ class _TooMuchError(Exception):
     """The child said more than ANSWER_BYTES_MAX."""
 
 
-async def _converse(
-    child: asyncio.subprocess.Process, request: bytes, answer: bytearray, complaint: bytearray
-) -> None:
+async def _converse(child: asyncio.subprocess.Process, request: bytes, answer: bytearray, complaint: bytearray) -> None:
     """Write the request, read everything, and wait for the end."""
     assert child.stdin is not None and child.stdout is not None and child.stderr is not None  # noqa: PT018, S101
     writing = asyncio.ensure_future(_write(child.stdin, request))
@@ -148,12 +148,12 @@ async def _read_tail(stream: asyncio.StreamReader, tail: bytearray) -> None:
         del tail[:-_STDERR_TAIL_BYTES]
 
 
-async def _end(child: asyncio.subprocess.Process) -> None:
+async def _end(child: asyncio.subprocess.Process, *, clean: bool) -> None:
     """Make sure that the child and all it started are gone, even if we are cancelled once more meanwhile."""
-    if child.stdin is not None:
-        child.stdin.close()
-    if child.returncode is None:
+    if not clean:
         _kill(child)
+    # Process has no public way to let go of pipes that nobody will read to their end.
+    child._transport.close()  # type: ignore[attr-defined]  # noqa: SLF001
     gone = asyncio.ensure_future(child.wait())
     interrupted: asyncio.CancelledError | None = None
     while not gone.done():

@@ -8,21 +8,24 @@ A worker whose standard input closes has lost its parent, and ends.
 
 from __future__ import annotations
 
+import gc
 import importlib
 import os
 import sys
 import threading
 import warnings
+from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple, Protocol, cast
 
 import msgspec
 
-from smesh_agent.analyzers.base import Outcome, Unread
 from smesh_agent.analyzers.host import Request
 from smesh_agent.tree import FILE_BYTES_MAX
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
+
+    from smesh_agent.analyzers.base import Outcome
 
 __all__ = ["READERS", "Source", "main", "why_unparsed"]
 
@@ -46,7 +49,7 @@ class Source(NamedTuple):
         Raises:
             OSError: it cannot be read (any more).
         """
-        with open(f"./{self.path}", "rb") as stream:
+        with Path(self.path).open("rb") as stream:
             data = stream.read(FILE_BYTES_MAX)
         return data.decode(self.encoding or "utf-8", errors="replace")
 
@@ -66,6 +69,8 @@ def main(arguments: list[str]) -> None:
     threading.Thread(target=_end_with_parent, daemon=True).start()
     warnings.simplefilter("ignore")  # what the reviewed code would warn of is not our concern
     reader = cast("_Reader", importlib.import_module(READERS[name]))
+    # Syntax trees are many small objects: by default a third of the time goes into looking for cycles.
+    gc.set_threshold(200_000, 20, 20)
     os.chdir(root)
     outcome = reader.read(_noting_position(request, position))
     with os.fdopen(answer, "wb") as stream:
@@ -98,7 +103,9 @@ def _noting_position(request: Request, position: str) -> Iterator[Source]:
 
 
 def _end_with_parent() -> None:
-    sys.stdin.buffer.read()
+    # Not sys.stdin: a thread that holds its lock would keep the interpreter from shutting down.
+    while os.read(0, 4096):
+        pass
     os._exit(1)
 
 

@@ -1,0 +1,1 @@
+"""What agents do together: one package for each workflow."""

@@ -1,0 +1,25 @@
+"""`smesh status`: what this installation is and what it can reach."""
+
+from __future__ import annotations
+
+import click
+
+__all__ = ["status"]
+
+
+@click.command(epilog="Example:  smesh status --json")
+@click.option("--json", "as_json", is_flag=True, help="Print JSON, documented in docs/reference/cli.md.")
+def status(*, as_json: bool) -> None:
+    """Show versions, engine, processor, analyzers and model backends.
+
+    API keys are reported as set or not set, and never printed.
+    """
+    from smesh_agent.status import collect  # noqa: PLC0415 - keeps `smesh --help` light
+
+    from smesh_cli import render  # noqa: PLC0415
+
+    facts = collect()
+    if as_json:
+        render.json(facts)
+    else:
+        render.status(facts)
