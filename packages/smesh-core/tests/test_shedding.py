@@ -9,6 +9,10 @@ from smesh_core.shedding import Entry, SheddingOrder
 ALL = 0
 
 
+def is_there(slot: int, generation: int) -> bool:
+    return True
+
+
 class Rows:
     """Rows by slot, with generations, and an order over them."""
 
@@ -54,7 +58,7 @@ def test_slot_used_again_is_another_row() -> None:
 
 
 def test_nothing_is_tracked_before_it_is_asked_for() -> None:
-    order = SheddingOrder(lambda slot, generation: True)
+    order = SheddingOrder(is_there)
     assert not order.tracks(ALL)
     assert order.earliest(ALL, lambda: [(1, b"", 0, 0)]) == (1, b"", 0, 0)
     assert order.tracks(ALL)
@@ -65,7 +69,7 @@ def test_nothing_is_tracked_before_it_is_asked_for() -> None:
 
 
 def test_scopes_are_apart() -> None:
-    order = SheddingOrder(lambda slot, generation: True)
+    order = SheddingOrder(is_there)
     assert order.earliest(1, lambda: [(5, b"", 0, 0)])[0] == 5
     assert order.earliest(2, lambda: [(9, b"", 1, 0)])[0] == 9
     order.add(2, (3, b"", 2, 0))
@@ -74,7 +78,7 @@ def test_scopes_are_apart() -> None:
 
 
 def test_forgotten_scope_is_listed_afresh() -> None:
-    order = SheddingOrder(lambda slot, generation: True)
+    order = SheddingOrder(is_there)
     order.earliest(1, lambda: [(5, b"", 0, 0)])
     order.forget(1)
     assert order.earliest(1, lambda: [(8, b"", 3, 0)])[0] == 8

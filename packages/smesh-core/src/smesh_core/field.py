@@ -94,6 +94,18 @@ class Reading(msgspec.Struct, frozen=True):
     positions: list[Position]
 
 
+class _Said(NamedTuple):
+    """A live emission: its present intensity, its row, itself."""
+
+    intensity: float
+    row: int
+    signal: Signal
+
+    @property
+    def strength(self) -> float:
+        return self.intensity * self.signal.confidence
+
+
 class Field:
     """Signals and stances of one field, held in memory.
 
@@ -113,7 +125,8 @@ class Field:
         capacity: int = limits.FIELD_CAPACITY,
         author_share: float = limits.AUTHOR_SHARE,
     ) -> None:
-        if len(field_id) != limits.ID_BYTES or capacity < 1 or not 0.0 < author_share <= 1.0:
+        is_id = type(field_id) is bytes and len(field_id) == limits.ID_BYTES
+        if not (is_id and type(capacity) is int and capacity >= 1 and 0.0 < author_share <= 1.0):
             raise InvalidSignalError(
                 "a field takes an id of 32 bytes, a capacity of 1 or more and an author's share in (0, 1]"
             )
@@ -265,7 +278,7 @@ class Field:
         Raises:
             GoneError: it is gone.
         """
-        return [self._store.signal(row) for row in self._live_emissions(self._slot(ref), now_ns)]
+        return [said.signal for said in self._live_emissions(self._slot(ref), now_ns)]
 
     def stances(self, ref: Ref, now_ns: int) -> list[Stance]:
         """The live stances on a statement, by (author, sequence number, id).
@@ -282,7 +295,8 @@ class Field:
         Raises:
             GoneError: it is gone.
         """
-        return sorted(self._positions(self._slot(ref), now_ns), key=lambda position: position.author)
+        slot = self._slot(ref)
+        return self._positions(slot, self._live_emissions(slot, now_ns), now_ns)
 
     def value(self, ref: Ref, now_ns: int, observer: Observer = EVERYONE) -> float:
         """Effective strength of a statement in [0, 1]; 0 where nothing of it is live.
@@ -291,8 +305,8 @@ class Field:
             GoneError: it is gone.
         """
         slot = self._slot(ref)
-        live = self._live_emissions(slot, now_ns)
-        return self._value(live[0], now_ns, observer, self._tally(slot, now_ns, observer)) if live else 0.0
+        said = self._live_emissions(slot, now_ns)
+        return _value(said[0], observer, self._tally(slot, said, now_ns, observer)) if said else 0.0
 
     def verdict(
         self, ref: Ref, now_ns: int, observer: Observer = EVERYONE, policy: ConsensusPolicy = _QUORUM
@@ -302,7 +316,8 @@ class Field:
         Raises:
             GoneError: the statement is gone.
         """
-        return policy.read(self._tally(self._slot(ref), now_ns, observer))
+        slot = self._slot(ref)
+        return policy.read(self._tally(slot, self._live_emissions(slot, now_ns), now_ns, observer))
 
     def read(self, ref: Ref, now_ns: int, observer: Observer = EVERYONE, policy: ConsensusPolicy = _QUORUM) -> Reading:
         """Value, verdict, emissions and positions of a statement, read together.
@@ -311,14 +326,14 @@ class Field:
             GoneError: it is gone.
         """
         slot = self._slot(ref)
-        rows = self._live_emissions(slot, now_ns)
-        positions = sorted(self._positions(slot, now_ns), key=lambda position: position.author)
+        said = self._live_emissions(slot, now_ns)
+        positions = self._positions(slot, said, now_ns)
         votes = tally(((position.author, position.kind) for position in positions), observer)
         return Reading(
             statement=self.statement(ref),
-            value=self._value(rows[0], now_ns, observer, votes) if rows else 0.0,
+            value=_value(said[0], observer, votes) if said else 0.0,
             verdict=policy.read(votes),
-            emissions=[self._store.signal(row) for row in rows],
+            emissions=[emission.signal for emission in said],
             positions=positions,
         )
 
@@ -364,7 +379,7 @@ class Field:
         return [
             sensed
             for sensed in found
-            if (subject_prefix is None or (sensed.signal.subject or b"").startswith(subject_prefix))
+            if (subject_prefix is None or _starts_so(sensed.signal.subject, subject_prefix))
             and (author is None or any(s.author == author for s in self.emissions(sensed.ref, now_ns)))
         ]
 
@@ -387,42 +402,42 @@ class Field:
         values = np.minimum(1.0, intensity[alone] * emissions["confidence"][rows[alone]])
         yield from zip(slots[alone].tolist(), rows[alone].tolist(), values.tolist(), strict=True)
         for slot in np.unique(slots[~single]).tolist():
-            strongest = self._live_emissions(slot, now_ns)[0]
-            yield slot, strongest, self._value(strongest, now_ns, observer, self._tally(slot, now_ns, observer))
+            said = self._live_emissions(slot, now_ns)
+            yield slot, said[0].row, _value(said[0], observer, self._tally(slot, said, now_ns, observer))
 
-    def _value(self, strongest: int, now_ns: int, observer: Observer, votes: Tally) -> float:
-        author = self._store.authors["id"][self._store.emissions["author"][strongest]]
-        return reinforced_value(
-            self._intensity(strongest, now_ns),
-            float(self._store.emissions["confidence"][strongest]),
-            observer.lineage(author),
-            votes,
-        )
+    def _tally(self, slot: int, said: list[_Said], now_ns: int, observer: Observer) -> Tally:
+        positions = self._positions(slot, said, now_ns)
+        return tally(((position.author, position.kind) for position in positions), observer)
 
-    def _tally(self, slot: int, now_ns: int, observer: Observer) -> Tally:
-        return tally(((position.author, position.kind) for position in self._positions(slot, now_ns)), observer)
+    def _positions(self, slot: int, said: list[_Said], now_ns: int) -> list[Position]:
+        """Each node's newest live element about a statement, by (sequence number, id); by node id.
 
-    def _positions(self, slot: int, now_ns: int) -> list[Position]:
-        """Each node's newest live element about a statement, by (sequence number, id)."""
+        Nobody stands anywhere on a statement that nobody says any more.
+        """
+        if not said:
+            return []
         newest: dict[bytes, Signal | Stance] = {}
-        elements: list[Signal | Stance] = [self._store.signal(row) for row in self._live_emissions(slot, now_ns)]
+        elements: list[Signal | Stance] = [emission.signal for emission in said]
         elements += [stance for stance in self._store.stances_on(slot) if now_ns < stance.expires_at_ns]
         for element in elements:
             other = newest.get(element.author)
             if other is None or _is_newer(element, other):
                 newest[element.author] = element
-        return [_position(element) for element in newest.values()]
+        return [_position(newest[author]) for author in sorted(newest)]
 
-    def _live_emissions(self, slot: int, now_ns: int) -> list[int]:
-        """Rows of a statement's live emissions, strongest first, then by id."""
-        strengths = [
-            (-intensity * float(self._store.emissions["confidence"][row]), row)
+    def _live_emissions(self, slot: int, now_ns: int) -> list[_Said]:
+        """A statement's live emissions, strongest first, then by id."""
+        said = [
+            _Said(intensity, row, self._store.signal(row))
             for row in self._store.emission_rows(slot)
             if (intensity := self._intensity(row, now_ns)) >= limits.INTENSITY_MIN
         ]
-        if len(strengths) > 1:
-            strengths.sort(key=lambda entry: (entry[0], self._store.signal(entry[1]).id))
-        return [row for _, row in strengths]
+        if len(said) > 1:
+            strengths = {emission.strength for emission in said}
+            # Ids are worth hashing for a tie only.
+            is_tied = len(strengths) < len(said)
+            said.sort(key=lambda emission: (-emission.strength, emission.signal.id if is_tied else b""))
+        return said
 
     def _intensity(self, row: int, now_ns: int) -> float:
         column = self._store.emissions
@@ -483,6 +498,15 @@ class Field:
         self.take(stance)
         self._last_seq_here[by] = max(stance.seq, self._last_seq_here.get(by, 0))
         return stance
+
+
+def _starts_so(subject: bytes | None, prefix: bytes) -> bool:
+    return subject is not None and subject.startswith(prefix)
+
+
+def _value(strongest: _Said, observer: Observer, votes: Tally) -> float:
+    signal = strongest.signal
+    return reinforced_value(strongest.intensity, signal.confidence, observer.lineage(signal.author), votes)
 
 
 def _is_newer(element: Signal | Stance, other: Signal | Stance) -> bool:

@@ -52,7 +52,7 @@ class SheddingOrder:
         heap = self._heaps[scope]
         heapq.heappush(heap, entry)
         if len(heap) > 2 * self._swept_at[scope] + 64:
-            heap[:] = [entry for entry in heap if self._is_current(*entry[2:])]
+            heap[:] = {entry for entry in heap if self._is_current(*entry[2:])}
             heapq.heapify(heap)
             self._swept_at[scope] = len(heap)
 

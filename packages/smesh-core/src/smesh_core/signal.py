@@ -99,14 +99,22 @@ class StanceKind(IntEnum):
     OPPOSE = 2
 
 
+def _utf8(text: str) -> bytes:
+    """Text in UTF-8, which a lone surrogate has no form in."""
+    try:
+        return text.encode()
+    except UnicodeEncodeError as error:
+        raise InvalidSignalError(f"not text that UTF-8 can hold, at position {error.start}") from None
+
+
 def node_id(label: str) -> bytes:
     """The id (32 bytes) of a local participant known by a label; a stranger may use the same label."""
-    return hashlib.sha256(b"smesh/node/1" + label.encode()).digest()
+    return hashlib.sha256(b"smesh/node/1" + _utf8(label)).digest()
 
 
 def field_id(name: str) -> bytes:
     """The id (32 bytes) of the field called `name`."""
-    return hashlib.sha256(b"smesh/field/1" + name.encode()).digest()
+    return hashlib.sha256(b"smesh/field/1" + _utf8(name)).digest()
 
 
 DEFAULT_FIELD_ID: Final = field_id("default")
@@ -116,11 +124,9 @@ def subject(*parts: str | bytes) -> bytes:
     """Encode the parts of a correlatable subject so that different parts never give the same bytes.
 
     Raises:
-        InvalidSignalError: there are no parts, or together they exceed 1,024 bytes.
+        InvalidSignalError: there are no parts, together they exceed 1,024 bytes, or a text has no form in UTF-8.
     """
-    encoded = b"".join(
-        len(part).to_bytes(4) + part for part in (p.encode() if isinstance(p, str) else p for p in parts)
-    )
+    encoded = b"".join(len(part).to_bytes(4) + part for part in (_utf8(p) if isinstance(p, str) else p for p in parts))
     if not 0 < len(encoded) <= SUBJECT_BYTES_MAX:
         raise InvalidSignalError(f"a subject takes 1 to {SUBJECT_BYTES_MAX} bytes, these parts {len(encoded)}")
     return encoded
@@ -426,7 +432,15 @@ def _fault(unsound: Signal | Stance, is_sound: Callable[[Any], bool], sound: Sig
     for name in unsound.__struct_fields__:
         value = getattr(unsound, name)
         if not is_sound(SimpleNamespace(**{**msgspec.structs.asdict(sound), name: value})):
-            shown = repr(value) if len(repr(value)) <= 40 else f"{repr(value)[:40]}…"
-            size = f" ({len(value)} long)" if isinstance(value, bytes | str) else ""
-            return f"{type(unsound).__name__}.{name} takes {_BOUNDS[name]}, not {shown}{size}"
+            return f"{type(unsound).__name__}.{name} takes {_BOUNDS[name]}, not {_shown(value)}"
     raise AssertionError("every bound is on one attribute")
+
+
+def _shown(value: object) -> str:
+    """A value as an error shows it: one short line, whatever it is."""
+    try:
+        text = " ".join(repr(value).split())
+    except ValueError:  # an integer of too many digits
+        return f"a very large {type(value).__name__}"
+    size = f" ({len(value)} long)" if isinstance(value, bytes | str) else ""
+    return (text if len(text) <= 40 else f"{text[:40]}…") + size

@@ -145,7 +145,7 @@ class Store:
         statement = self.statement_slot(signal.statement)
         if statement != NO_ROW and self._holds(statement, signal):
             return statement
-        self._make_room_for_emission(signal)
+        shed = self._emission_to_shed(signal)
         statement = self._say(signal)
         author = self._count_element(signal.author, signal.seq)
         row = self.emissions.allocate(
@@ -166,6 +166,9 @@ class Store:
         for scope in (_EVERY_AUTHOR, author):
             if self._emission_order.tracks(scope):
                 self._emission_order.add(scope, self._emission_entry(row))
+        if shed is not None:
+            # Only now, so that a statement whose one emission makes room for its next is not gone in between.
+            self.drop_emission(shed)
         return statement
 
     def drop_emission(self, row: int) -> None:
@@ -180,10 +183,7 @@ class Store:
             return
         if self.statements["stances"][statement]:
             self.statements.renew(statement)
-            self._waiting += int(self.statements["stances"][statement])
-            if self._waiting_order.tracks(_ALL_WAITING):
-                for stance in chain(self.stances, int(self.statements["first_stance"][statement])):
-                    self._waiting_order.add(_ALL_WAITING, self._stance_entry(stance))
+            self._let_wait(statement)
         else:
             self._free_statement(statement)
 
@@ -208,14 +208,15 @@ class Store:
             for row in self.emission_rows(statement)
         )
 
-    def _make_room_for_emission(self, newcomer: Signal) -> None:
+    def _emission_to_shed(self, newcomer: Signal) -> int | None:
+        """The row that must go to make room; None where there is room."""
         author = self._author_slots.get(newcomer.author, NO_ROW)
         if author != NO_ROW and self.authors["emissions"][author] >= self.author_capacity:
             scope = author
         elif len(self.emissions) >= self.capacity:
             scope = _EVERY_AUTHOR
         else:
-            return
+            return None
 
         def entries() -> Iterator[Entry]:
             rows = self.emissions.rows()
@@ -224,9 +225,9 @@ class Store:
 
         expires_at_ns, identity, row, _ = self._emission_order.earliest(scope, entries)
         if (newcomer.expires_at_ns, newcomer.id) < (expires_at_ns, identity):
-            share = self.author_capacity if scope == author else self.capacity
-            raise FieldFullError(f"no room for an emission that ends before the {share} held")
-        self.drop_emission(row)
+            held = f"{self.capacity} held" if scope == _EVERY_AUTHOR else f"{self.author_capacity} held of its author"
+            raise FieldFullError(f"no room for an emission that ends before the {held}")
+        return row
 
     def _emission_entry(self, row: int) -> Entry:
         signal = self.signal(row)
@@ -244,9 +245,11 @@ class Store:
         rows = self._stance_rows.get((statement, self._author_slots.get(stance.author, NO_ROW)), [])
         if any(_outdates(self.stances["stance"][row], stance) for row in rows):
             return
-        for row in [row for row in rows if _outdates(stance, self.stances["stance"][row])]:
+        outdated = [row for row in rows if _outdates(stance, self.stances["stance"][row])]
+        if not outdated:
+            self._make_room_for_stance(stance)
+        for row in outdated:
             self.drop_stance(row)
-        self._make_room_for_stance(stance)
         statement = self.statement_slot(stance.statement)
         if statement == NO_ROW:
             statement = self._new_statement(stance.statement)
@@ -280,26 +283,36 @@ class Store:
             if self.statements["stances"][statement] == 0:
                 self._free_statement(statement)
 
+    def _let_wait(self, statement: int) -> None:
+        """Count the stances on a statement that nobody says any more as waiting; shed what is over the bound."""
+        self._waiting += int(self.statements["stances"][statement])
+        if self._waiting_order.tracks(_ALL_WAITING):
+            for row in chain(self.stances, int(self.statements["first_stance"][statement])):
+                self._waiting_order.add(_ALL_WAITING, self._stance_entry(row))
+        while self._waiting > limits.STANCES_WAITING:
+            self.drop_stance(self._waiting_order.earliest(_ALL_WAITING, self._waiting_entries)[2])
+
+    def _waiting_entries(self) -> Iterator[Entry]:
+        rows = self.stances.rows()
+        unsaid = self.statements["emissions"][self.stances["statement"][rows]] == 0
+        return map(self._stance_entry, rows[unsaid].tolist())
+
     def _make_room_for_stance(self, newcomer: Stance) -> None:
         statement = self.statement_slot(newcomer.statement)
         is_said = statement != NO_ROW and self.statements["emissions"][statement] > 0
         if statement != NO_ROW and self.statements["stances"][statement] >= limits.STANCES_PER_STATEMENT:
-            order, scope = self._stance_order, statement
+
+            def on_statement() -> Iterator[Entry]:
+                return map(self._stance_entry, chain(self.stances, int(self.statements["first_stance"][statement])))
+
+            earliest = self._stance_order.earliest(statement, on_statement)
         elif not is_said and self._waiting >= limits.STANCES_WAITING:
-            order, scope = self._waiting_order, _ALL_WAITING
+            earliest = self._waiting_order.earliest(_ALL_WAITING, self._waiting_entries)
         else:
             return
-
-        def entries() -> Iterator[Entry]:
-            rows = self.stances.rows()
-            slots = self.stances["statement"][rows]
-            ours = self.statements["emissions"][slots] == 0 if order is self._waiting_order else slots == statement
-            return map(self._stance_entry, rows[ours].tolist())
-
-        expires_at_ns, identity, row, _ = order.earliest(scope, entries)
-        if (newcomer.expires_at_ns, newcomer.id) < (expires_at_ns, identity):
+        if (newcomer.expires_at_ns, newcomer.id) < earliest[:2]:
             raise FieldFullError("no room for a stance that ends before all that are held")
-        self.drop_stance(row)
+        self.drop_stance(earliest[2])
 
     def _is_waiting(self, row: int, generation: int) -> bool:
         return self.stances.holds(row, generation) and self.statements["emissions"][self.stances["statement"][row]] == 0

@@ -5,9 +5,9 @@ A node on the observer's **roster** weighs 1. A node that the observer has judge
 crowd.
 
 Nodes that share rules or a model share a **lineage**, and a lineage has one vote. The roster says who shares one. What
-a node says of itself is taken only where the roster is silent, and can only merge its vote into another, never split
-one; and where a lineage has members on the roster, only these speak for it, so that a stranger cannot water down a
-vote by joining it.
+a node says of itself is taken only where the roster is silent and the observer has judged it, and can only merge its
+vote into another, never split one or leave the unknown. Where a lineage has members on the roster, only these speak
+for it, so that a stranger cannot water down a vote by joining it.
 
 A lineage whose members disagree is divided: its one vote is split in the proportion of their weights.
 """
@@ -67,9 +67,10 @@ class Observer(msgspec.Struct, frozen=True, kw_only=True):
             return own
         if node in self.roster:
             return self.roster[node] or own
-        if node in self.declared:
-            return self.declared[node]
-        return own if node in self.trust else UNKNOWN_LINEAGE
+        if node not in self.trust:
+            return UNKNOWN_LINEAGE
+        declared = self.declared.get(node, "")
+        return own if declared in {"", UNKNOWN_LINEAGE} else declared
 
     def weight(self, node: bytes) -> float:
         """What one node's word weighs by itself, in [0, 1]; 0 for a node that is not known."""
@@ -137,5 +138,6 @@ def _vote(lineage: str, members: list[tuple[bytes, StanceKind]], observer: Obser
         whole = max(weights.values())
         for_it = math.fsum(weights[node] for node in supporters)
         against = math.fsum(weights[node] for node in opposers)
-    part = whole / (for_it + against) if for_it + against > 0.0 else 0.0
-    return Vote(lineage, part * for_it, part * against, supporters, opposers)
+    # A unanimous lineage has its whole vote exactly: two such must make a quorum of two.
+    support = whole * (for_it / (for_it + against)) if for_it and against else whole if for_it else 0.0
+    return Vote(lineage, support, whole - support if against else 0.0, supporters, opposers)
