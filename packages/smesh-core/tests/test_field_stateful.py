@@ -286,7 +286,7 @@ class FieldMachine(RuleBasedStateMachine):
             assert len(stances) == store.statements["stances"][slot]
             assert emissions or stances
             assert all(store.emissions["statement"][row] == slot for row in emissions)
-            assert store.statement_slot(store.statements["id"][slot]) == slot != NO_ROW
+            assert store.statement_slot(store.statements.cells["id"][slot]) == slot != NO_ROW
             waiting += 0 if emissions else len(stances)
         assert store._waiting == waiting
         assert len(store.statements) == len(store._statement_slots)

@@ -24,20 +24,21 @@ if TYPE_CHECKING:
 
 __all__ = ["intensities", "intensity_at"]
 
+_EXPONENTIAL, _LINEAR, _SIGMOID, _STEP = map(int, DecayCurve)
 _EXPONENT_MAX = 700.0
 """e^700 is finite in binary64; a sigmoid is 0 for all practical purposes long before it."""
 
 
-def intensity_at(curve: DecayCurve, intensity: float, rate_per_s: float, ttl_ns: int, age_ns: int) -> float:
+def intensity_at(curve: int, intensity: float, rate_per_s: float, ttl_ns: int, age_ns: int) -> float:
     """Intensity in [0, 1] of one emission at an age in nanoseconds."""
     if age_ns >= ttl_ns:
         return 0.0
-    if age_ns < 0 or curve is DecayCurve.STEP:
+    if age_ns < 0 or curve == _STEP:
         return intensity
     age_s, ttl_s = age_ns / 1e9, ttl_ns / 1e9
-    if curve is DecayCurve.EXPONENTIAL:
+    if curve == _EXPONENTIAL:
         return intensity * float(np.exp(-rate_per_s * age_s))
-    if curve is DecayCurve.LINEAR:
+    if curve == _LINEAR:
         return intensity * (1.0 - age_s / ttl_s)
     return intensity / (1.0 + float(np.exp(min((age_s - ttl_s / 2) * rate_per_s, _EXPONENT_MAX))))
 
@@ -59,11 +60,11 @@ def intensities(
     age_s, ttl_s = age_ns / 1e9, ttl_ns / 1e9
     left = intensity.copy()
     fading = (age_ns >= 0) & (age_ns < ttl_ns)
-    at = np.flatnonzero(fading & (curve == DecayCurve.EXPONENTIAL))
+    at = np.flatnonzero(fading & (curve == _EXPONENTIAL))
     left[at] = intensity[at] * np.exp(-rate_per_s[at] * age_s[at])
-    at = np.flatnonzero(fading & (curve == DecayCurve.LINEAR))
+    at = np.flatnonzero(fading & (curve == _LINEAR))
     left[at] = intensity[at] * (1.0 - age_s[at] / ttl_s[at])
-    at = np.flatnonzero(fading & (curve == DecayCurve.SIGMOID))
+    at = np.flatnonzero(fading & (curve == _SIGMOID))
     past_middle = np.minimum((age_s[at] - ttl_s[at] / 2) * rate_per_s[at], _EXPONENT_MAX)
     left[at] = intensity[at] / (1.0 + np.exp(past_middle))
     left[age_ns >= ttl_ns] = 0.0

@@ -23,7 +23,7 @@ from smesh_core.consensus import ConsensusPolicy, Quorum, Verdict
 from smesh_core.decay import intensities, intensity_at
 from smesh_core.errors import FieldFullError, GoneError, InvalidSignalError, WrongFieldError
 from smesh_core.reinforcement import reinforced_value
-from smesh_core.signal import DEFAULT_FIELD_ID, DecayCurve, Signal, SignalType, Stance, StanceKind
+from smesh_core.signal import DEFAULT_FIELD_ID, Signal, SignalType, Stance, StanceKind
 from smesh_core.store import Store
 from smesh_core.weights import EVERYONE, Observer, Tally, tally
 
@@ -258,10 +258,10 @@ class Field:
     def find(self, statement: bytes) -> Ref | None:
         """The reference of a statement by its id (32 bytes), or None where nobody has said it."""
         slot = self._store.statement_slot(statement)
-        return None if slot == NO_ROW or self._store.statements["emissions"][slot] == 0 else self._ref(slot)
+        return None if slot == NO_ROW or self._store.statements.cells["emissions"][slot] == 0 else self._ref(slot)
 
     def __contains__(self, ref: Ref) -> bool:
-        return self._store.statements.holds(*ref) and self._store.statements["emissions"][ref.slot] > 0
+        return self._store.statements.holds(*ref) and bool(self._store.statements.cells["emissions"][ref.slot])
 
     def statement(self, ref: Ref) -> bytes:
         """The id (32 bytes) of a statement.
@@ -269,7 +269,7 @@ class Field:
         Raises:
             GoneError: it is gone.
         """
-        held: bytes = self._store.statements["id"][self._slot(ref)]
+        held: bytes = self._store.statements.cells["id"][self._slot(ref)]
         return held
 
     def emissions(self, ref: Ref, now_ns: int) -> list[Signal]:
@@ -347,12 +347,12 @@ class Field:
         limit: int | None = None,
     ) -> list[Sensed]:
         """What is felt now at or above a threshold, strongest first, then by statement id."""
-        statements = self._store.statements
-        wanted = None if types is None else np.isin(np.arange(256), [int(t) for t in types])
+        cells = self._store.statements.cells
+        wanted = None if types is None else {int(kind) for kind in types}
         felt = [
-            (value, statements["id"][slot], slot, row)
+            (value, cells["id"][slot], slot, row)
             for slot, row, value in self._read_all(now_ns, observer)
-            if value >= threshold and (wanted is None or wanted[statements["type"][slot]])
+            if value >= threshold and (wanted is None or cells["type"][slot] in wanted)
         ]
         felt.sort(key=lambda entry: (-entry[0], entry[1]))
         return [Sensed(self._ref(slot), value, self._store.signal(row)) for value, _, slot, row in felt[:limit]]
@@ -440,13 +440,13 @@ class Field:
         return said
 
     def _intensity(self, row: int, now_ns: int) -> float:
-        column = self._store.emissions
+        cells = self._store.emissions.cells
         return intensity_at(
-            DecayCurve(int(column["curve"][row])),
-            float(column["intensity"][row]),
-            float(column["rate_per_s"][row]),
-            int(column["ttl_ns"][row]),
-            now_ns - int(column["created_at_ns"][row]),
+            cells["curve"][row],
+            cells["intensity"][row],
+            cells["rate_per_s"][row],
+            cells["ttl_ns"][row],
+            now_ns - cells["created_at_ns"][row],
         )
 
     def _intensities(self, rows: NDArray[np.int64], now_ns: int) -> NDArray[np.float64]:
@@ -481,8 +481,8 @@ class Field:
         seq: int | None,
     ) -> Stance:
         """Take a stance that ends with the latest element now known about its statement."""
-        slot, column = self._slot(ref), self._store.emissions
-        ends = [int(column["created_at_ns"][row] + column["ttl_ns"][row]) for row in self._store.emission_rows(slot)]
+        slot, cells = self._slot(ref), self._store.emissions.cells
+        ends = [cells["created_at_ns"][row] + cells["ttl_ns"][row] for row in self._store.emission_rows(slot)]
         ends += [stance.expires_at_ns for stance in self._store.stances_of(slot, by)]
         stance = Stance(
             statement=self.statement(ref),

@@ -28,6 +28,8 @@ __all__ = ["Store"]
 
 _EVERY_AUTHOR = -1
 _ALL_WAITING = 0
+_TYPES = tuple(SignalType)
+_CURVES = tuple(DecayCurve)
 
 
 class Store:
@@ -99,38 +101,39 @@ class Store:
     def author_seq(self, author: bytes) -> int:
         """Highest sequence number among the elements held of an author; 0 where there are none."""
         slot = self._author_slots.get(author, NO_ROW)
-        return 0 if slot == NO_ROW else int(self.authors["seq"][slot])
+        return 0 if slot == NO_ROW else self.authors.cells["seq"][slot]
 
     def emission_rows(self, statement: int) -> Iterator[int]:
         """Rows of a statement's emissions, newest arrival first."""
-        return chain(self.emissions, int(self.statements["first_emission"][statement]))
+        return chain(self.emissions, self.statements.cells["first_emission"][statement])
 
     def stances_on(self, statement: int) -> list[Stance]:
         """The stances held on a statement, newest arrival first."""
-        rows = chain(self.stances, int(self.statements["first_stance"][statement]))
-        return [self.stances["stance"][row] for row in rows]
+        rows = chain(self.stances, self.statements.cells["first_stance"][statement])
+        return [self.stances.cells["stance"][row] for row in rows]
 
     def stances_of(self, statement: int, author: bytes) -> list[Stance]:
         """The stances held of one author on a statement: one, unless an older one outlives a newer one."""
         rows = self._stance_rows.get((statement, self._author_slots.get(author, NO_ROW)), [])
-        return [self.stances["stance"][row] for row in rows]
+        return [self.stances.cells["stance"][row] for row in rows]
 
     def signal(self, row: int) -> Signal:
         """The emission in a row, equal to the one that was taken in."""
-        column, statement = self.emissions, int(self.emissions["statement"][row])
+        cells = self.emissions.cells
+        statement = cells["statement"][row]
         return Signal(
-            author=self.authors["id"][column["author"][row]],
-            seq=int(column["seq"][row]),
-            created_at_ns=int(column["created_at_ns"][row]),
-            payload=column["payload"][row],
-            type=SignalType(int(self.statements["type"][statement])),
-            subject=self.statements["subject"][statement],
-            ttl_ns=int(column["ttl_ns"][row]),
-            intensity=float(column["intensity"][row]),
-            confidence=float(column["confidence"][row]),
-            decay=DecayCurve(int(column["curve"][row])),
-            rate_per_s=float(column["rate_per_s"][row]),
-            radius=int(column["radius"][row]),
+            author=self.authors.cells["id"][cells["author"][row]],
+            seq=cells["seq"][row],
+            created_at_ns=cells["created_at_ns"][row],
+            payload=cells["payload"][row],
+            type=_TYPES[self.statements.cells["type"][statement]],
+            subject=self.statements.cells["subject"][statement],
+            ttl_ns=cells["ttl_ns"][row],
+            intensity=cells["intensity"][row],
+            confidence=cells["confidence"][row],
+            decay=_CURVES[cells["curve"][row]],
+            rate_per_s=cells["rate_per_s"][row],
+            radius=cells["radius"][row],
             field_id=self.field_id,
         )
 
@@ -162,7 +165,7 @@ class Store:
             payload=signal.payload,
         )
         prepend(self.emissions, row, self.statements, statement, "first_emission")
-        self.authors["emissions"][author] += 1
+        self.authors.cells["emissions"][author] += 1
         for scope in (_EVERY_AUTHOR, author):
             if self._emission_order.tracks(scope):
                 self._emission_order.add(scope, self._emission_entry(row))
@@ -173,15 +176,15 @@ class Store:
 
     def drop_emission(self, row: int) -> None:
         """Let an emission go, and its statement with the last thing that refers to it."""
-        statement, author = int(self.emissions["statement"][row]), int(self.emissions["author"][row])
+        statement, author = self.emissions.cells["statement"][row], self.emissions.cells["author"][row]
         unlink(self.emissions, row, self.statements, statement, "first_emission")
         self.emissions.free(row)
-        self.authors["emissions"][author] -= 1
+        self.authors.cells["emissions"][author] -= 1
         self._uncount_element(author)
-        self.statements["emissions"][statement] -= 1
-        if self.statements["emissions"][statement]:
+        self.statements.cells["emissions"][statement] -= 1
+        if self.statements.cells["emissions"][statement]:
             return
-        if self.statements["stances"][statement]:
+        if self.statements.cells["stances"][statement]:
             self.statements.renew(statement)
             self._let_wait(statement)
         else:
@@ -192,18 +195,18 @@ class Store:
         statement = self.statement_slot(signal.statement)
         if statement == NO_ROW:
             statement = self._new_statement(signal.statement)
-        if self.statements["emissions"][statement] == 0:
-            self.statements["subject"][statement] = signal.subject
-            self.statements["type"][statement] = signal.type
-            self._waiting -= int(self.statements["stances"][statement])
-        self.statements["emissions"][statement] += 1
+        if self.statements.cells["emissions"][statement] == 0:
+            self.statements.cells["subject"][statement] = signal.subject
+            self.statements.cells["type"][statement] = signal.type
+            self._waiting -= self.statements.cells["stances"][statement]
+        self.statements.cells["emissions"][statement] += 1
         return statement
 
     def _holds(self, statement: int, signal: Signal) -> bool:
         author = self._author_slots.get(signal.author, NO_ROW)
         return any(
-            self.emissions["author"][row] == author
-            and self.emissions["seq"][row] == signal.seq
+            self.emissions.cells["author"][row] == author
+            and self.emissions.cells["seq"][row] == signal.seq
             and self.signal(row) == signal
             for row in self.emission_rows(statement)
         )
@@ -211,7 +214,7 @@ class Store:
     def _emission_to_shed(self, newcomer: Signal) -> int | None:
         """The row that must go to make room; None where there is room."""
         author = self._author_slots.get(newcomer.author, NO_ROW)
-        if author != NO_ROW and self.authors["emissions"][author] >= self.author_capacity:
+        if author != NO_ROW and self.authors.cells["emissions"][author] >= self.author_capacity:
             scope = author
         elif len(self.emissions) >= self.capacity:
             scope = _EVERY_AUTHOR
@@ -243,9 +246,9 @@ class Store:
         """
         statement = self.statement_slot(stance.statement)
         rows = self._stance_rows.get((statement, self._author_slots.get(stance.author, NO_ROW)), [])
-        if any(_outdates(self.stances["stance"][row], stance) for row in rows):
+        if any(_outdates(self.stances.cells["stance"][row], stance) for row in rows):
             return
-        outdated = [row for row in rows if _outdates(stance, self.stances["stance"][row])]
+        outdated = [row for row in rows if _outdates(stance, self.stances.cells["stance"][row])]
         if not outdated:
             self._make_room_for_stance(stance)
         for row in outdated:
@@ -259,17 +262,17 @@ class Store:
         )
         prepend(self.stances, row, self.statements, statement, "first_stance")
         self._stance_rows.setdefault((statement, author), []).append(row)
-        self.statements["stances"][statement] += 1
+        self.statements.cells["stances"][statement] += 1
         if self._stance_order.tracks(statement):
             self._stance_order.add(statement, self._stance_entry(row))
-        if self.statements["emissions"][statement] == 0:
+        if self.statements.cells["emissions"][statement] == 0:
             self._waiting += 1
             if self._waiting_order.tracks(_ALL_WAITING):
                 self._waiting_order.add(_ALL_WAITING, self._stance_entry(row))
 
     def drop_stance(self, row: int) -> None:
         """Let a stance go, and its statement with the last thing that refers to it."""
-        statement, author = int(self.stances["statement"][row]), int(self.stances["author"][row])
+        statement, author = self.stances.cells["statement"][row], self.stances.cells["author"][row]
         unlink(self.stances, row, self.statements, statement, "first_stance")
         self.stances.free(row)
         rows = self._stance_rows[statement, author]
@@ -277,17 +280,17 @@ class Store:
         if not rows:
             del self._stance_rows[statement, author]
         self._uncount_element(author)
-        self.statements["stances"][statement] -= 1
-        if self.statements["emissions"][statement] == 0:
+        self.statements.cells["stances"][statement] -= 1
+        if self.statements.cells["emissions"][statement] == 0:
             self._waiting -= 1
-            if self.statements["stances"][statement] == 0:
+            if self.statements.cells["stances"][statement] == 0:
                 self._free_statement(statement)
 
     def _let_wait(self, statement: int) -> None:
         """Count the stances on a statement that nobody says any more as waiting; shed what is over the bound."""
-        self._waiting += int(self.statements["stances"][statement])
+        self._waiting += self.statements.cells["stances"][statement]
         if self._waiting_order.tracks(_ALL_WAITING):
-            for row in chain(self.stances, int(self.statements["first_stance"][statement])):
+            for row in chain(self.stances, self.statements.cells["first_stance"][statement]):
                 self._waiting_order.add(_ALL_WAITING, self._stance_entry(row))
         while self._waiting > limits.STANCES_WAITING:
             self.drop_stance(self._waiting_order.earliest(_ALL_WAITING, self._waiting_entries)[2])
@@ -299,11 +302,11 @@ class Store:
 
     def _make_room_for_stance(self, newcomer: Stance) -> None:
         statement = self.statement_slot(newcomer.statement)
-        is_said = statement != NO_ROW and self.statements["emissions"][statement] > 0
-        if statement != NO_ROW and self.statements["stances"][statement] >= limits.STANCES_PER_STATEMENT:
+        is_said = statement != NO_ROW and self.statements.cells["emissions"][statement] > 0
+        if statement != NO_ROW and self.statements.cells["stances"][statement] >= limits.STANCES_PER_STATEMENT:
 
             def on_statement() -> Iterator[Entry]:
-                return map(self._stance_entry, chain(self.stances, int(self.statements["first_stance"][statement])))
+                return map(self._stance_entry, chain(self.stances, self.statements.cells["first_stance"][statement]))
 
             earliest = self._stance_order.earliest(statement, on_statement)
         elif not is_said and self._waiting >= limits.STANCES_WAITING:
@@ -315,10 +318,13 @@ class Store:
         self.drop_stance(earliest[2])
 
     def _is_waiting(self, row: int, generation: int) -> bool:
-        return self.stances.holds(row, generation) and self.statements["emissions"][self.stances["statement"][row]] == 0
+        return (
+            self.stances.holds(row, generation)
+            and self.statements.cells["emissions"][self.stances.cells["statement"][row]] == 0
+        )
 
     def _stance_entry(self, row: int) -> Entry:
-        stance: Stance = self.stances["stance"][row]
+        stance: Stance = self.stances.cells["stance"][row]
         return stance.expires_at_ns, stance.id, row, self.stances.generation(row)
 
     # ---- statements and authors
@@ -337,7 +343,7 @@ class Store:
         return slot
 
     def _free_statement(self, slot: int) -> None:
-        del self._statement_slots[self.statements["id"][slot]]
+        del self._statement_slots[self.statements.cells["id"][slot]]
         self.statements.free(slot)
         self._stance_order.forget(slot)
 
@@ -347,14 +353,14 @@ class Store:
         if slot == NO_ROW:
             slot = self.authors.allocate(id=author, emissions=0, elements=0, seq=0)
             self._author_slots[author] = slot
-        self.authors["elements"][slot] += 1
-        self.authors["seq"][slot] = max(self.authors["seq"][slot], seq)
+        self.authors.cells["elements"][slot] += 1
+        self.authors.cells["seq"][slot] = max(self.authors.cells["seq"][slot], seq)
         return slot
 
     def _uncount_element(self, slot: int) -> None:
-        self.authors["elements"][slot] -= 1
-        if self.authors["elements"][slot] == 0:
-            del self._author_slots[self.authors["id"][slot]]
+        self.authors.cells["elements"][slot] -= 1
+        if self.authors.cells["elements"][slot] == 0:
+            del self._author_slots[self.authors.cells["id"][slot]]
             self.authors.free(slot)
             self._emission_order.forget(slot)
 
