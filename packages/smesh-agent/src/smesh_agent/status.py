@@ -1,8 +1,11 @@
 """What this installation is and what it can reach, as facts.
 
-Nothing is sent anywhere but a version request to Ollama, which is on this machine unless `OLLAMA_HOST` says otherwise,
-and, where an Anthropic key is set, one request without the key to see whether the API answers. A key is reported as
-present or not; its value goes nowhere.
+Nothing is sent anywhere but two requests to Ollama, which is on this machine unless `OLLAMA_HOST` says otherwise, and,
+where an Anthropic key is set, one request without the key to see whether the API answers. A key is reported as present
+or not; its value goes nowhere, and neither does what stands for a password in an address.
+
+The backends are asked at the same time, in threads that nobody waits for after the time limit: a name server that does
+not answer and a server that sends a byte now and then would hold up any other way of asking.
 """
 
 from __future__ import annotations
@@ -10,19 +13,28 @@ from __future__ import annotations
 import ipaddress
 import os
 import platform
+import re
+import threading
+import time
 from importlib import metadata
 from pathlib import Path
-from typing import Final
+from typing import TYPE_CHECKING, Final
 
 import httpx
 import msgspec
 
-__all__ = ["Backend", "Status", "collect"]
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping
+
+__all__ = ["Backend", "Status", "collect", "ollama_url"]
 
 _DISTRIBUTIONS: Final = ("smesh-core", "smesh-runtime", "smesh-agent", "smesh-cli")
 _ANALYZERS: Final = ("ruff", "bandit", "detect-secrets", "radon", "vulture")
-_OLLAMA_PORT: Final = 11434
-_TIMEOUT_S: Final = 2.0
+_OLLAMA_PORT: Final = "11434"
+_ANTHROPIC_URL: Final = "https://api.anthropic.com"
+_SCHEME_PORTS: Final = {"http": "80", "https": "443"}
+_TIMEOUT_S: Final = 3.0
+_USER_INFO: Final = re.compile(r"(?<=//)[^/?#]*@")
 
 
 class Backend(msgspec.Struct, frozen=True):
@@ -30,10 +42,12 @@ class Backend(msgspec.Struct, frozen=True):
 
     Attributes:
         name: ``ollama`` or ``claude``.
-        url: where it is looked for.
+        url: where it is looked for, without any password in it.
         reachable: whether it answered; None where it was not asked.
         key: whether a key is set; None where none is needed.
-        detail: its version and models, or why it was not reached.
+        version: what it says of itself; empty where it says nothing.
+        models: the models it has at hand, by name.
+        detail: how it answered, or why it was not reached.
     """
 
     name: str
@@ -41,6 +55,8 @@ class Backend(msgspec.Struct, frozen=True):
     reachable: bool | None
     key: bool | None
     detail: str
+    version: str = ""
+    models: list[str] = []
 
 
 class Status(msgspec.Struct, frozen=True):
@@ -59,8 +75,30 @@ class Status(msgspec.Struct, frozen=True):
     backends: list[Backend]
 
 
-def collect() -> Status:
-    """Look at this installation; takes as long as the backends do to answer, a few seconds at most."""
+class _Version(msgspec.Struct):
+    """What Ollama answers to ``/api/version``."""
+
+    version: str
+
+
+class _Model(msgspec.Struct):
+    name: str
+
+
+class _Models(msgspec.Struct):
+    """What Ollama answers to ``/api/tags``."""
+
+    models: list[_Model]
+
+
+def collect(environment: Mapping[str, str] | None = None, *, timeout_s: float = _TIMEOUT_S) -> Status:
+    """Look at this installation.
+
+    Args:
+        environment: where addresses and keys are set; the process's own by default.
+        timeout_s: how long the backends have to answer; no longer does this take.
+    """
+    given = os.environ if environment is None else environment
     return Status(
         schema="smesh.status/1",
         distributions={name: _version(name) for name in _DISTRIBUTIONS},
@@ -73,7 +111,7 @@ def collect() -> Status:
         numpy=_version("numpy"),
         numba=_version("numba"),
         analyzers={name: _version(name) for name in _ANALYZERS},
-        backends=[_ollama(os.environ.get("OLLAMA_HOST", "")), _claude(os.environ)],
+        backends=_backends(given, timeout_s),
     )
 
 
@@ -95,39 +133,101 @@ def _cpu() -> str:
 
 
 def ollama_url(host: str) -> str:
-    """The address that `OLLAMA_HOST` means; empty means this machine, and 0.0.0.0 is for servers, not clients."""
-    host = host.strip().rstrip("/")
-    scheme, separator, rest = host.partition("://")
+    """The address that `OLLAMA_HOST` means, by Ollama's own rules.
+
+    A scheme, a port and a path may be given; without a scheme it is http at port 11434, with one its usual port.
+    Empty means this machine, and so do the addresses that servers listen at, which no client can connect to.
+    """
+    scheme, separator, rest = host.strip().strip("\"'").partition("://")
     if not separator:
-        scheme, rest = "http", host
-    address, colon, port = rest.rpartition(":")
-    if not colon or not port.isdigit():
-        address, port = rest, str(_OLLAMA_PORT if not separator else {"https": 443}.get(scheme, 80))
-    return f"{scheme}://{address.replace('0.0.0.0', '127.0.0.1') or '127.0.0.1'}:{port}"  # noqa: S104
+        scheme, rest = "http", scheme
+    where, slash, path = rest.partition("/")
+    address, port = where, ""
+    if re.fullmatch(r"[^:]*:[^:]*|.*\]:[^:\]]*", where):  # a bare IPv6 address holds colons that begin no port
+        address, _, port = where.rpartition(":")
+    if not (port.isascii() and port.isdigit() and int(port) <= 0xFFFF):
+        port = _SCHEME_PORTS.get(scheme, _OLLAMA_PORT) if separator else _OLLAMA_PORT
+    user, at, name = address.rpartition("@")
+    return f"{scheme}://{user}{at}{_client_address(name)}:{port}{slash}{path}".rstrip("/")
 
 
-def _ollama(host: str) -> Backend:
-    url = ollama_url(host)
+def _client_address(name: str) -> str:
+    if not name:
+        return "127.0.0.1"
     try:
-        with httpx.Client(base_url=url, timeout=_TIMEOUT_S, trust_env=not _is_loopback(url)) as client:
-            version = client.get("/api/version").raise_for_status().json()["version"]
-            models = [model["name"] for model in client.get("/api/tags").raise_for_status().json()["models"]]
-    except (httpx.HTTPError, httpx.InvalidURL, ValueError, KeyError, TypeError) as error:
-        return Backend("ollama", url, reachable=False, key=None, detail=_why(error))
-    shown = ", ".join(models) if models else "no models pulled"
-    return Backend("ollama", url, reachable=True, key=None, detail=f"version {version}; {shown}")
+        address = ipaddress.ip_address(name.strip("[]"))
+    except ValueError:
+        return name
+    if address.is_unspecified:
+        address = ipaddress.ip_address("127.0.0.1" if address.version == 4 else "::1")
+    return f"[{address}]" if address.version == 6 else str(address)
 
 
-def _claude(environment: os._Environ[str]) -> Backend:
-    url = environment.get("ANTHROPIC_BASE_URL") or "https://api.anthropic.com"
-    if not environment.get("ANTHROPIC_API_KEY"):
-        return Backend("claude", url, reachable=None, key=False, detail="set ANTHROPIC_API_KEY to use it")
-    try:
-        with httpx.Client(timeout=_TIMEOUT_S, trust_env=not _is_loopback(url)) as client:
-            answer = client.get(url)
-    except (httpx.HTTPError, httpx.InvalidURL, ValueError) as error:
-        return Backend("claude", url, reachable=False, key=True, detail=_why(error))
-    return Backend("claude", url, reachable=True, key=True, detail=f"answered with HTTP {answer.status_code}")
+def _backends(environment: Mapping[str, str], timeout_s: float) -> list[Backend]:
+    """Every backend, asked at the same time."""
+    ollama = ollama_url(environment.get("OLLAMA_HOST", ""))
+    claude = environment.get("ANTHROPIC_BASE_URL") or _ANTHROPIC_URL
+    has_key = bool(environment.get("ANTHROPIC_API_KEY"))
+    unasked = Backend("claude", _shown(claude), reachable=None, key=False, detail="set ANTHROPIC_API_KEY to use it")
+    answers = [
+        _Answer(Backend("ollama", _shown(ollama), reachable=False, key=None, detail=""), _ollama, ollama),
+        _Answer(Backend("claude", _shown(claude), reachable=False, key=True, detail=""), _claude, claude),
+    ]
+    end_s = time.monotonic() + timeout_s
+    for answer in answers if has_key else answers[:1]:
+        answer.start()
+    first = answers[0].within(end_s, timeout_s)
+    return [first, answers[1].within(end_s, timeout_s) if has_key else unasked]
+
+
+class _Answer:
+    """What a backend answers, in a thread of its own; until then, that it did not."""
+
+    def __init__(self, silent: Backend, ask: Callable[[Backend, str], Backend], url: str) -> None:
+        self._silent, self._ask, self._url = silent, ask, url
+        self._backend: Backend | None = None
+        self._thread = threading.Thread(target=self._run, daemon=True)
+
+    def start(self) -> None:
+        self._thread.start()
+
+    def within(self, end_s: float, timeout_s: float) -> Backend:
+        self._thread.join(max(0.0, end_s - time.monotonic()))
+        return self._backend or msgspec.structs.replace(self._silent, detail=f"no answer within {timeout_s:g} s")
+
+    def _run(self) -> None:
+        try:
+            self._backend = self._ask(self._silent, self._url)
+        except Exception as error:  # noqa: BLE001 - an address or an answer may be any nonsense, and httpx raises much
+            self._backend = msgspec.structs.replace(self._silent, detail=_why(error))
+
+
+def _ollama(silent: Backend, url: str) -> Backend:
+    with _client(url) as client:
+        version = msgspec.json.decode(_get(client, f"{url}/api/version").content, type=_Version).version
+        tags = msgspec.json.decode(_get(client, f"{url}/api/tags").content, type=_Models)
+    return msgspec.structs.replace(
+        silent,
+        reachable=True,
+        detail=f"version {version}" + ("" if tags.models else "; no models pulled"),
+        version=version,
+        models=[model.name for model in tags.models],
+    )
+
+
+def _claude(silent: Backend, url: str) -> Backend:
+    with _client(url) as client:
+        answer = client.get(url)
+    return msgspec.structs.replace(silent, reachable=True, detail=f"answered with HTTP {answer.status_code}")
+
+
+def _client(url: str) -> httpx.Client:
+    # A proxy has no business between two programs of one machine.
+    return httpx.Client(timeout=_TIMEOUT_S, trust_env=not _is_loopback(url))
+
+
+def _get(client: httpx.Client, url: str) -> httpx.Response:
+    return client.get(url).raise_for_status()
 
 
 def _is_loopback(url: str) -> bool:
@@ -135,14 +235,26 @@ def _is_loopback(url: str) -> bool:
     try:
         return ipaddress.ip_address(host).is_loopback
     except ValueError:
-        return host == "localhost"
+        return host == "localhost" or host.endswith(".localhost")
+
+
+def _shown(url: str) -> str:
+    """An address as it may be shown: as text, and without a user's name and password."""
+    text = url.encode("utf-8", "backslashreplace").decode()
+    return _USER_INFO.sub("", text)
 
 
 def _why(error: Exception) -> str:
-    if isinstance(error, httpx.TimeoutException):
-        return f"no answer within {_TIMEOUT_S:g} s"
-    if isinstance(error, httpx.HTTPStatusError):
-        return f"answered with HTTP {error.response.status_code}"
-    if isinstance(error, httpx.TransportError):
-        return "not running, or not reachable"
-    return "answered with something else than its protocol"
+    match error:
+        case httpx.TimeoutException():
+            return f"no answer within {_TIMEOUT_S:g} s"
+        case httpx.HTTPStatusError(response=response):
+            return f"answered with HTTP {response.status_code}"
+        case msgspec.DecodeError() | httpx.DecodingError() | httpx.RemoteProtocolError():
+            return "answered with something else than its protocol"
+        case httpx.UnsupportedProtocol() | httpx.InvalidURL() | ValueError() | OverflowError():
+            return "its address is not one that can be asked"
+        case httpx.TransportError():
+            return "not running, or not reachable"
+        case _:
+            return f"{type(error).__name__}: {error}"

@@ -268,7 +268,7 @@ class _Scan:
             except OSError as error:
                 if not directory:
                     raise TreeError(f"cannot read {_printable(str(self.root))}: {_reason(error)}") from None
-                self.skip(directory, _reason(error))
+                self.skip(directory.rstrip("/"), _reason(error))
                 continue
             names = {entry.name for entry in entries}
             if directory and "pyvenv.cfg" in names:
@@ -389,7 +389,7 @@ def _never_entered(name: str) -> bool:
 
 def _enclosing(root: Path) -> tuple[str, _Ignores]:
     """Where the root lies in its repository (empty, or ending in ``/``), and the rules from above it."""
-    top = next((path for path in (root, *root.parents) if (path / ".git").exists()), root)
+    top = next((path for path in (root, *root.parents) if _exists(path / ".git")), root)
     ignores = _Ignores(git=_rules(_git_directory(top) / "info" / "exclude", ""))
     lead = ""
     for part in root.relative_to(top).parts:
@@ -398,6 +398,15 @@ def _enclosing(root: Path) -> tuple[str, _Ignores]:
         if ignores.exclude(lead):
             return "", _Ignores()
     return lead, ignores
+
+
+def _exists(path: Path) -> bool:
+    """Whether something is there that we may know of; Path.exists raises where we may not look."""
+    try:
+        path.lstat()
+    except OSError:
+        return False
+    return True
 
 
 def _git_directory(top: Path) -> Path:

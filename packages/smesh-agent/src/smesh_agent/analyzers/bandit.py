@@ -27,6 +27,8 @@ _SEVERITIES = {
     "MEDIUM": Severity.MEDIUM,
     "HIGH": Severity.HIGH,
 }
+# bandit points at the argument shell=True, ruff at the call it is in: the call is what is to be changed.
+_AT_THE_CALL = frozenset({"B602"})
 _QUOTED_VALUE = re.compile(r":\s*'.*'\s*\Z", re.DOTALL)
 
 
@@ -66,7 +68,7 @@ def _observation(path: str, issue: Any) -> Observation:
     return Observation(
         rule=issue.test_id,
         path=path,
-        line=max(1, issue.lineno),
+        line=max(1, min(issue.linerange) if issue.test_id in _AT_THE_CALL else issue.lineno),
         message=message,
         kind=kind,
         severity=_SEVERITIES[issue.severity],

@@ -1,13 +1,15 @@
-"""Where names are mentioned in a tree, other than by code that uses them; built once for a tree, on demand.
+"""Where names are mentioned in a tree, other than by code that uses them; read once for a tree, on demand.
 
 Two things are looked for: what modules import from one another, which tells a re-export from an import nobody
 needs; and identifiers in strings, templates, configuration and documentation, by which frameworks find code
-that no other code mentions.
+that no other code mentions. A word such as ``about`` is in every text; it counts only where it can be nothing
+but a name.
 """
 
 from __future__ import annotations
 
 import ast
+import functools
 import re
 import weakref
 from typing import TYPE_CHECKING
@@ -17,47 +19,38 @@ if TYPE_CHECKING:
 
     from smesh_agent.tree import SourceFile, Tree
 
-__all__ = ["NameIndex", "names_in"]
+__all__ = ["Imports", "Mentions", "imports_of", "mentions_in"]
 
 _CONFIGURATION = (".toml", ".cfg", ".ini", ".yaml", ".yml", ".json", ".xml", ".conf", ".env", ".in")
 _TEMPLATES = (".html", ".htm", ".jinja", ".jinja2", ".j2", ".tpl", ".mako", ".djhtml")
 _PROSE = (".rst", ".md", ".txt")
 _MENTIONS_MAX = 3
-# A whole string that is a name or a dotted path of names: "handler", "package.module:function".
+# A whole string that is a name or a path of names: "on_start", "package.module:function".
 _STRING = re.compile(r"""(?<![\w'"])[rbuf]?(?:"([A-Za-z_][\w.:]*)"|'([A-Za-z_][\w.:]*)')""", re.IGNORECASE)
 _IDENTIFIER = re.compile(r"[A-Za-z_]\w*")
-# In prose only what is marked or shaped as code: `name`, name(), snake_case, camelCase.
-_PROSE_CODE = re.compile(r"`{1,2}[~!]?([\w.:]+)(?:\(\))?`|\b([A-Za-z_]\w*)\(\)|\b(\w+_\w+|[A-Za-z]+[a-z][A-Z]\w*)\b")
-
-_indexes: weakref.WeakKeyDictionary[Tree, NameIndex] = weakref.WeakKeyDictionary()
-
-
-def names_in(tree: Tree) -> NameIndex:
-    """The index of a tree, made when it is first asked for."""
-    if tree not in _indexes:
-        _indexes[tree] = NameIndex(tree)
-    return _indexes[tree]
+# Names with an underscore within, a capital within, or nothing but capitals and digits.
+_DISTINCTIVE = re.compile(r"_*(?:[A-Za-z0-9]+_\w+|[A-Za-z0-9]*[a-z][A-Z]\w*|[A-Z][A-Z0-9]+)")
+_PROSE_CODE = re.compile(rf"`{{1,2}}[~!]?([\w.:]+)(?:\(\))?`|\b([A-Za-z_]\w*)\(\)|\b({_DISTINCTIVE.pattern})\b")
 
 
-class NameIndex:
-    """What a tree says about names."""
+class Imports:
+    """What the modules of a tree import from one another."""
 
     def __init__(self, tree: Tree) -> None:
         self._modules = _modules(tree)
-        self._imports: dict[tuple[str, int], list[str]] = {}
+        self._bound: dict[tuple[str, int], list[str]] = {}
         self._uses: dict[tuple[str, str], list[str]] = {}
         self._exports: dict[tuple[str, str], str] = {}
-        self._mentions: dict[str, list[tuple[str, int]]] = {}
-        for file in tree.files:
-            lines = tree.text_lines(file.path)
-            if file.language == "python":
-                self._read_python(file.path, lines)
-            else:
-                self._read_text(file.path, lines)
+        for file in tree.python():
+            try:
+                module = ast.parse(tree.text(file.path))
+            except (SyntaxError, ValueError, RecursionError, MemoryError):
+                continue  # the analyzers name the files that do not parse
+            self._read(file.path, module)
 
-    def imported_on(self, path: str, line: int) -> list[str]:
+    def bound_on(self, path: str, line: int) -> list[str]:
         """The names that imports on this line bind."""
-        return self._imports.get((path, line), [])
+        return self._bound.get((path, line), [])
 
     def reexport_of(self, path: str, name: str) -> str | None:
         """Who takes ``name`` from the module at ``path``, as the end of a sentence; None if nobody does."""
@@ -66,75 +59,110 @@ class NameIndex:
         users = [place for place in self._uses.get((path, name), []) if place.rpartition(":")[0] != path]
         return f"imported from here by {users[0]}" if users else None
 
-    def mention_of(self, name: str, *, outside: str) -> str | None:
-        """The first place outside one file that names ``name``, as path:line."""
-        for path, line in self._mentions.get(name, []):
-            if path != outside:
-                return f"{path}:{line}"
-        return None
-
-    def _mention(self, name: str, path: str, line: int) -> None:
-        places = self._mentions.setdefault(name, [])
-        # One place of each file: the file that defines the name must not use up the room.
-        if len(places) < _MENTIONS_MAX and not (places and places[-1][0] == path):
-            places.append((path, line))
-
-    def _read_text(self, path: str, lines: tuple[str, ...]) -> None:
-        if path.endswith(_PROSE):
-            pattern = _PROSE_CODE
-        elif path.endswith(_CONFIGURATION + _TEMPLATES):
-            pattern = _IDENTIFIER
-        else:
-            return
-        for number, line in enumerate(lines, start=1):
-            for match in pattern.finditer(line):
-                for name in _IDENTIFIER.findall(match[0]):
-                    self._mention(name, path, number)
-
-    def _read_python(self, path: str, lines: tuple[str, ...]) -> None:
-        for number, line in enumerate(lines, start=1):
-            for match in _STRING.finditer(line):
-                for name in re.split(r"[.:]+", match[1] or match[2]):
-                    self._mention(name, path, number)
-        try:
-            module = ast.parse("\n".join(lines))
-        except (SyntaxError, ValueError, RecursionError, MemoryError):
-            return  # the analyzers name the files that do not parse
+    def _read(self, path: str, module: ast.Module) -> None:
         aliases: dict[str, str] = {}
-        for node in _walk(module):
+        nodes = list(ast.walk(module))
+        for node in nodes:
+            if isinstance(node, ast.ImportFrom):
+                self._read_import_from(path, node, aliases)
+            elif isinstance(node, ast.Import):
+                for alias in node.names:
+                    bound = alias.asname or alias.name.partition(".")[0]
+                    self._bound.setdefault((path, alias.lineno), []).append(bound)
+                    aliases[bound] = alias.name if alias.asname else bound
+        for node in nodes:
             match node:
-                case ast.ImportFrom():
-                    self._read_import_from(path, node, aliases)
-                case ast.Import():
-                    for alias in node.names:
-                        bound = alias.asname or alias.name.partition(".")[0]
-                        self._imports.setdefault((path, alias.lineno), []).append(bound)
-                        aliases[bound] = alias.name if alias.asname else bound
                 case ast.Attribute(value=ast.Name(id=name)) if name in aliases:
                     self._use(aliases[name], node.attr, f"{path}:{node.lineno}")
                 case ast.Assign(targets=[ast.Name(id="__all__")], value=ast.List() | ast.Tuple() as value):
-                    for item in value.elts:
-                        if isinstance(item, ast.Constant) and isinstance(item.value, str):
-                            self._exports[path, item.value] = f"{path}:{item.lineno}"
+                    self._read_exports(path, value)
 
     def _read_import_from(self, path: str, node: ast.ImportFrom, aliases: dict[str, str]) -> None:
         source = _absolute(path, node)
         for alias in node.names:
             bound = alias.asname or alias.name
-            self._imports.setdefault((path, alias.lineno), []).append(bound)
+            self._bound.setdefault((path, alias.lineno), []).append(bound)
             self._use(source, alias.name, f"{path}:{alias.lineno}")
-            aliases[bound] = f"{source}.{alias.name}"
+            separator = "/" if source.startswith("/") else "."
+            aliases[bound] = f"{source}{separator}{alias.name}"
+
+    def _read_exports(self, path: str, names: ast.List | ast.Tuple) -> None:
+        for item in names.elts:
+            if isinstance(item, ast.Constant) and isinstance(item.value, str):
+                self._exports[path, item.value] = f"{path}:{item.lineno}"
 
     def _use(self, module: str, name: str, place: str) -> None:
         for path in self._modules.get(module, ()):
             self._uses.setdefault((path, name), []).append(place)
 
 
-def _walk(module: ast.Module) -> Iterator[ast.AST]:
-    """Imports before what uses them, which is the order of the text in almost every module."""
-    nodes = list(ast.walk(module))
-    yield from (node for node in nodes if isinstance(node, ast.Import | ast.ImportFrom))
-    yield from (node for node in nodes if isinstance(node, ast.Attribute | ast.Assign))
+class Mentions:
+    """Identifiers that stand in strings of code, and in text that is not code."""
+
+    def __init__(self, tree: Tree) -> None:
+        self._places: dict[str, list[tuple[str, int]]] = {}
+        for file in tree.files:
+            finder = _finder(file)
+            if finder is None:
+                continue
+            for number, line in enumerate(tree.text_lines(file.path), start=1):
+                for name in finder(line):
+                    self._add(name, file.path, number)
+
+    def of(self, name: str, *, outside: str) -> str | None:
+        """The first place outside one file that names ``name``, as path:line."""
+        for path, line in self._places.get(name, []):
+            if path != outside:
+                return f"{path}:{line}"
+        return None
+
+    def _add(self, name: str, path: str, line: int) -> None:
+        places = self._places.setdefault(name, [])
+        # One place of each file: the file that defines the name must not use up the room.
+        if len(places) < _MENTIONS_MAX and not (places and places[-1][0] == path):
+            places.append((path, line))
+
+
+def _finder(file: SourceFile) -> functools.partial[Iterator[str]] | None:
+    """How names are found in a line of this file; None for texts in which nothing is a name."""
+    if file.language == "python":
+        return functools.partial(_names_in_strings)
+    if file.path.endswith(_PROSE):
+        return functools.partial(_names_matching, _PROSE_CODE)
+    if file.path.endswith(_TEMPLATES):
+        return functools.partial(_names_matching, _DISTINCTIVE)
+    if file.path.endswith(_CONFIGURATION):
+        return functools.partial(_names_matching, _IDENTIFIER)
+    return None
+
+
+def _names_in_strings(line: str) -> Iterator[str]:
+    for match in _STRING.finditer(line):
+        names = [name for name in re.split(r"[.:]+", match[1] or match[2]) if name]
+        yield from (name for name in names if len(names) > 1 or _DISTINCTIVE.fullmatch(name))
+
+
+def _names_matching(pattern: re.Pattern[str], line: str) -> Iterator[str]:
+    for match in pattern.finditer(line):
+        yield from _IDENTIFIER.findall(match[0])
+
+
+_imports: weakref.WeakKeyDictionary[Tree, Imports] = weakref.WeakKeyDictionary()
+_mentions: weakref.WeakKeyDictionary[Tree, Mentions] = weakref.WeakKeyDictionary()
+
+
+def imports_of(tree: Tree) -> Imports:
+    """The imports of a tree, read when they are first asked for."""
+    if tree not in _imports:
+        _imports[tree] = Imports(tree)
+    return _imports[tree]
+
+
+def mentions_in(tree: Tree) -> Mentions:
+    """The mentions in a tree, read when they are first asked for."""
+    if tree not in _mentions:
+        _mentions[tree] = Mentions(tree)
+    return _mentions[tree]
 
 
 def _modules(tree: Tree) -> dict[str, list[str]]:
@@ -149,9 +177,8 @@ def _modules(tree: Tree) -> dict[str, list[str]]:
 
 
 def _dotted(file: SourceFile, packages: set[str]) -> str:
-    directory = file.path.rpartition("/")[0]
-    outermost = directory
-    while outermost in packages and outermost:
+    outermost = file.path.rpartition("/")[0]
+    while outermost and outermost in packages:
         outermost = outermost.rpartition("/")[0]
     start = len(outermost) + 1 if outermost else 0
     return _without_init(file.path[start:]).replace("/", ".")
@@ -166,4 +193,4 @@ def _absolute(path: str, node: ast.ImportFrom) -> str:
     if not node.level:
         return node.module or ""
     parts = path.split("/")[: -node.level]
-    return "/" + "/".join([*parts, *(node.module or "").split(".")]).rstrip("/")
+    return "/" + "/".join([*parts, *(node.module or "").split(".")]).strip("/")

@@ -19,7 +19,7 @@ import msgspec
 
 from smesh_agent.analyzers.base import Observation, Outcome, Severity, Unread
 from smesh_agent.analyzers.host import merge, time_limit_s
-from smesh_agent.analyzers.process import Slots, run_process
+from smesh_agent.analyzers.process import CrashError, Slots, run_process
 from smesh_agent.analyzers.rules import Rule, rules
 from smesh_agent.errors import AnalyzerFailedError
 
@@ -45,6 +45,10 @@ _NOT_API_DIRECTORIES = frozenset(
 )  # fmt: skip
 _NOT_API_FILES = frozenset({"setup.py", "conftest.py", "noxfile.py", "fabfile.py", "tasks.py", "manage.py"})
 _TEST_FILE = re.compile(r"(test_.*|.*_tests?|tests?)\.py")
+
+
+# Anything else in the place of a code, such as invalid-syntax, says that the file was not read.
+_RULE_CODE = re.compile(r"[A-Z]+\d+")
 
 
 class _Position(msgspec.Struct):
@@ -90,8 +94,24 @@ class _RuffAnalyzer:
             AnalyzerFailedError: ruff crashed, hung, is not there, or answered something unreadable.
         """
         files = self.files(tree)
-        if not files:
-            return Outcome([], [])
+        return await self._read(tree, files) if files else Outcome([], [])
+
+    async def _read(self, tree: Tree, files: Sequence[SourceFile]) -> Outcome:
+        """Ask ruff about these files; where it dies on one of them, halve them until that one stands alone.
+
+        ruff overflows its stack on code that is nested some thousand deep, and does not say where.
+        """
+        try:
+            return await self._ask(tree, files)
+        except CrashError as error:
+            if not error.signal_name:
+                raise
+            if len(files) == 1:
+                return Outcome([], [Unread(files[0].path, f"{self.name} was ended by {error.signal_name}")])
+        middle = len(files) // 2
+        return merge([await self._read(tree, files[:middle]), await self._read(tree, files[middle:])])
+
+    async def _ask(self, tree: Tree, files: Sequence[SourceFile]) -> Outcome:
         with _argument_file(files) as arguments:
             answer = await run_process(
                 self.name,
@@ -124,7 +144,7 @@ class _RuffAnalyzer:
             path = Path(diagnostic.filename).as_posix().removeprefix(lead)
             if path not in known:
                 raise AnalyzerFailedError(self.name, f"speaks of a file it was not given: {path}")
-            if diagnostic.code in {None, "invalid-syntax", "E902"}:
+            if diagnostic.code == "E902" or not _RULE_CODE.fullmatch(diagnostic.code or ""):
                 # The first of a file is the one that makes sense; the others follow from it.
                 unread.setdefault(path, Unread(path, _why_unread(diagnostic)))
             else:
@@ -206,8 +226,8 @@ def _argument_file(files: Sequence[SourceFile]) -> Iterator[str]:
 
 
 def _why_unread(diagnostic: _Diagnostic) -> str:
-    if diagnostic.code == "E902":
-        return diagnostic.message
+    if diagnostic.code not in {None, "invalid-syntax"}:
+        return diagnostic.message.partition("\n")[0]
     return f"syntax error in line {diagnostic.location.row}: {diagnostic.message}"
 
 

@@ -1,19 +1,24 @@
 """Who takes part in a review by default.
 
-A witness for each analyzer, and four that know the context of a line and speak only against findings: where the line
-stands, what its literal is, who else names what is called unused, and what its author has said about it.
+A witness for each analyzer, and five that know the context of a line and speak only against findings: where the line
+stands, what its literal is, what it is a way of saying, who uses what is called unused, and what its author has said
+about it.
 """
 
 from __future__ import annotations
 
 import asyncio
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING
 
 from smesh_agent.analyzers import default_analyzers
 from smesh_agent.analyzers.counter_evidence import (
+    FOUND_BY_NAME,
+    collected_evidence,
+    idiom_evidence,
     named_elsewhere_evidence,
     nosec_evidence,
     reexport_evidence,
+    registered_evidence,
     secret_counter_evidence,
     test_code_evidence,
 )
@@ -24,9 +29,7 @@ if TYPE_CHECKING:
     from smesh_agent.tree import Tree
     from smesh_agent.workflows.review.messages import Finding
 
-__all__ = ["AuthorMarks", "Layout", "Literals", "Names", "default_profiles"]
-
-_UNUSED: Final = ("unused-function", "unused-class", "unused-method", "unused-attribute", "unused-property")
+__all__ = ["AuthorMarks", "Idioms", "Layout", "Literals", "Names", "default_profiles"]
 
 
 class Layout:
@@ -47,6 +50,14 @@ class Literals:
         return secret_counter_evidence(tree.line(finding.path, finding.lines[0]))
 
 
+class Idioms:
+    """Knows lines that look wrong and are meant."""
+
+    async def against(self, tree: Tree, finding: Finding) -> str | None:
+        """See `CounterEvidence.against`."""
+        return idiom_evidence(tree.line(finding.path, finding.lines[0]), finding.kind)
+
+
 class AuthorMarks:
     """Reads the comments by which authors answer one analyzer, also where another one asks."""
 
@@ -58,20 +69,20 @@ class AuthorMarks:
 
 
 class Names:
-    """Knows who else in the tree names what is said to be unused; reads the whole tree once, when first asked."""
+    """Knows who uses what is said to be unused; the first time it has to look, it reads the whole tree."""
 
     async def against(self, tree: Tree, finding: Finding) -> str | None:
         """See `CounterEvidence.against`."""
-        line = finding.lines[0]
-        if finding.kind == "unused-import":
-            return await asyncio.to_thread(
-                reexport_evidence, tree, path=finding.path, line=line, message=finding.message
-            )
-        if finding.kind in _UNUSED:
-            return await asyncio.to_thread(
-                named_elsewhere_evidence, tree, path=finding.path, line=line, message=finding.message
-            )
-        return None
+        path, kind, line, message = finding.path, finding.kind, finding.lines[0], finding.message
+        if kind == "unused-import":
+            return await asyncio.to_thread(reexport_evidence, tree, path=path, line=line, message=message)
+        if kind not in FOUND_BY_NAME:
+            return None
+        return (
+            registered_evidence(tree, path=path, line=line, kind=kind)
+            or collected_evidence(path, kind=kind, message=message)
+            or await asyncio.to_thread(named_elsewhere_evidence, tree, path=path, kind=kind, message=message)
+        )
 
 
 def default_profiles(*, jobs: int | None = None, timeout_s: float | None = None) -> list[Profile]:
@@ -86,6 +97,7 @@ def default_profiles(*, jobs: int | None = None, timeout_s: float | None = None)
         *(Profile(a.name, a.role, a.lineage, analyzer=a) for a in analyzers),
         Profile("layout", "context", "layout", counter_evidence=Layout()),
         Profile("literals", "context", "literals", counter_evidence=Literals()),
+        Profile("idioms", "context", "idioms", counter_evidence=Idioms()),
         Profile("names", "context", "names", counter_evidence=Names()),
         Profile("author-marks", "context", "author", counter_evidence=AuthorMarks()),
     ]

@@ -1,0 +1,26 @@
+"""The benchmarks run; what they measure is not a test's business."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parent.parent
+
+
+@pytest.mark.parametrize(
+    ("script", "arguments", "shown"),
+    [
+        ("field/bench.py", ["--sizes", "50", "--repeats", "1"], "reinforce"),
+        ("review/bench.py", ["--lines", "500", "--repeats", "1"], "one after another"),
+    ],
+)
+def test_a_benchmark_prints_its_table(script: str, arguments: list[str], shown: str) -> None:
+    run = [sys.executable, str(ROOT / "benchmarks" / script), *arguments]
+    done = subprocess.run(run, capture_output=True, text=True, timeout=240)
+    assert done.returncode == 0, done.stderr
+    assert shown in done.stdout
+    assert "cores" in done.stdout.splitlines()[0]
