@@ -201,6 +201,35 @@ def test_equal_sequence_numbers_are_decided_by_the_larger_id() -> None:
         assert {p.author: p.kind for p in field.positions(ref, 0)}[BO] is expected
 
 
+@pytest.mark.parametrize("life_s", [1, 60])
+def test_emission_and_stance_of_one_number_are_decided_by_the_larger_id(life_s: int) -> None:
+    """One author used a number twice; every field must settle on the same one of the two."""
+    kinds = set()
+    for seq in range(12):
+        field, signal = Field(), say(ADA, seq, ttl_ns=life_s * SECOND)
+        stance = stand(signal, ADA, seq, OPPOSE, ttl_ns=(61 - life_s) * SECOND)
+        field.take(stance)
+        ref = field.emit(signal)
+        (position,) = field.positions(ref, 0)
+        assert position.kind is (OPPOSE if stance.id > signal.id else SUPPORT)
+        kinds.add(position.kind)
+    assert kinds == {SUPPORT, OPPOSE}
+
+
+def test_stances_of_one_number_and_different_lives_are_decided_by_the_larger_id() -> None:
+    for seq in range(12):
+        field = Field()
+        ref = field.emit(say())
+        pair = [
+            stand(say(), BO, seq, SUPPORT, ttl_ns=(5 + seq) * SECOND),
+            stand(say(), BO, seq, OPPOSE, ttl_ns=10 * SECOND),
+        ]
+        for stance in pair:
+            field.take(stance)
+        expected = max(pair, key=lambda stance: stance.id).kind
+        assert {p.author: p.kind for p in field.positions(ref, 0)}[BO] is expected
+
+
 def test_older_stance_that_outlives_a_newer_one_counts_again() -> None:
     field = Field()
     ref = field.emit(say())
@@ -430,6 +459,14 @@ def test_next_seq_is_after_all_that_was_seen() -> None:
     assert field.next_seq(BO) == 21
     field.emit(say(ADA, 3))
     assert field.next_seq(ADA) == 43
+
+
+def test_late_arrivals_do_not_lower_next_seq() -> None:
+    field = Field()
+    field.emit(say(ADA, 41))
+    field.take(stand(say(), ADA, 7))
+    field.emit(say(ADA, 3))
+    assert field.next_seq(ADA) == 42
 
 
 def test_sequence_numbers_of_stances_taken_here_are_not_used_again() -> None:

@@ -3,7 +3,19 @@
 from __future__ import annotations
 
 import pytest
-from smesh_core import DecayCurve, Field, FieldFullError, Signal, Stance, StanceKind, limits, node_id
+from smesh_core import (
+    DecayCurve,
+    Field,
+    FieldFullError,
+    InvalidSignalError,
+    Signal,
+    SignalType,
+    Stance,
+    StanceKind,
+    limits,
+    node_id,
+    statement_id,
+)
 
 ADA, BO, CY = (node_id(name) for name in ("ada", "bo", "cy"))
 SECOND = 10**9
@@ -325,3 +337,66 @@ def test_limits_are_related() -> None:
     assert limits.SIGNAL_HEAD_BYTES + limits.SUBJECT_BYTES_MAX + limits.PAYLOAD_BYTES_MAX == limits.SIGNAL_BYTES_MAX
     assert limits.CREATED_AT_NS_MAX + limits.TTL_MAX_NS == 2**63 - 1
     assert set(limits.__all__) == {name for name in vars(limits) if name.isupper() and name != "TYPE_CHECKING"}
+
+
+# ---- what came to light late
+
+
+def test_number_given_out_is_not_given_again_after_all_has_ended() -> None:
+    field = Field()
+    first = field.next_seq(ADA)
+    field.emit(say(ADA, first, 1, b"x"))
+    field.expire(10 * SECOND)
+    assert field.next_seq(ADA) == first + 1
+
+
+@pytest.mark.parametrize("now_ns", [-1, -(2**63), 2**63, 10**30])
+def test_time_past_the_columns_is_refused_wherever_it_is_read(now_ns: int) -> None:
+    field = Field()
+    ref = field.emit(say(ADA, 1, 10, b"x"))
+    for read in (field.value, field.verdict, field.positions, field.emissions, field.read):
+        with pytest.raises(InvalidSignalError, match="now_ns"):
+            read(ref, now_ns)
+    for read_all in (field.sense, field.query, field.expire):
+        with pytest.raises(InvalidSignalError, match="now_ns"):
+            read_all(now_ns)
+    assert len(field) == 1
+
+
+def test_negative_limit_is_refused() -> None:
+    with pytest.raises(InvalidSignalError, match="limit"):
+        Field().sense(0, limit=-1)
+
+
+def test_repetition_in_a_crowd_adds_nothing_and_departures_are_noticed() -> None:
+    """Many emissions of one statement are looked up instead of looked through; both ways agree."""
+    field = Field()
+    crowd = [say(node_id(f"n{number}"), seq, 10 + number % 3, b"x") for number in range(30) for seq in (1, 2)]
+    for _ in range(2):
+        refs = {field.emit(signal) for signal in crowd}
+    assert len(refs) == 1
+    assert len(field) == 60
+    field.expire(10 * SECOND)
+    assert len(field) == 40
+    field.emit_batch(crowd)
+    assert len(field) == 60
+    field.expire(60 * SECOND)
+    assert len(field) == 0
+    assert not field._store._crowds
+
+
+def test_reading_says_when_a_statement_starts_and_ends() -> None:
+    field = Field()
+    field.emit(say(ADA, 1, 10, b"x", created_at_ns=5 * SECOND))
+    ref = field.emit(say(BO, 1, 30, b"x", created_at_ns=7 * SECOND))
+    reading = field.read(ref, 8 * SECOND)
+    assert (reading.starts_at_ns, reading.expires_at_ns) == (5 * SECOND, 37 * SECOND)
+    field.reinforce(ref, by=NODES[3], now_ns=8 * SECOND)
+    assert field.read(ref, 20 * SECOND).expires_at_ns == 37 * SECOND
+    assert field.read(ref, 40 * SECOND).expires_at_ns == 0
+
+
+def test_statement_of_its_author_takes_a_whole_id() -> None:
+    for author, seq in ((b"short", 1), (ADA, -1), (ADA, 2**63)):
+        with pytest.raises(InvalidSignalError):
+            statement_id(bytes(32), SignalType.DATA, author=author, seq=seq)

@@ -82,6 +82,8 @@ class Reading(msgspec.Struct, frozen=True):
     Attributes:
         statement: its id, 32 bytes.
         value: effective strength, in [0, 1]; 0 where nothing of it is live.
+        starts_at_ns: when the earliest of its live emissions was made; 0 where nothing of it is live.
+        expires_at_ns: when the latest of its live emissions ends; 0 where nothing of it is live.
         verdict: consensus about it, with every vote.
         emissions: who says it, strongest first.
         positions: where each node stands, withdrawals included, by node id.
@@ -89,6 +91,8 @@ class Reading(msgspec.Struct, frozen=True):
 
     statement: bytes
     value: float
+    starts_at_ns: int
+    expires_at_ns: int
     verdict: Verdict
     emissions: list[Signal]
     positions: list[Position]
@@ -157,7 +161,10 @@ class Field:
         """
         if signal.field_id != self.field_id:
             raise WrongFieldError(f"an emission for field {signal.field_id.hex()[:8]} in {self.field_id.hex()[:8]}")
-        return self._ref(self._store.add_emission(signal))
+        slot = self._store.add_emission(signal)
+        if signal.author in self._last_seq_here:
+            self._last_seq_here[signal.author] = max(signal.seq, self._last_seq_here[signal.author])
+        return self._ref(slot)
 
     def emit_batch(self, signals: Iterable[Signal]) -> list[Ref | None]:
         """Take many emissions in; all are checked before the first is stored.
@@ -216,6 +223,7 @@ class Field:
         Raises:
             GoneError: the statement is gone.
             InvalidSignalError: a value is out of bounds.
+            FieldFullError: the statement has no room for one more stance that ends as early.
         """
         return self._take_own(ref, by, StanceKind.SUPPORT, now_ns, confidence, reason, seq)
 
@@ -237,12 +245,14 @@ class Field:
         return self._take_own(ref, by, StanceKind.WITHDRAW, now_ns, 1.0, reason, seq)
 
     def next_seq(self, author: bytes) -> int:
-        """One more than any sequence number this field has seen of an author that it holds or speaks for."""
+        """One more than any sequence number held of an author, or said by it here since this was first asked."""
+        self._last_seq_here.setdefault(author, 0)
         return max(self._store.author_seq(author), self._last_seq_here.get(author, 0)) + 1
 
     def expire(self, now_ns: int) -> int:
         """Let go of everything that is no longer live, and return how many elements that was."""
         store = self._store
+        held = len(store.emissions) + len(store.stances)
         rows = store.emissions.rows()
         ended = rows[self._intensities(rows, now_ns) < limits.INTENSITY_MIN]
         for row in ended.tolist():
@@ -250,8 +260,9 @@ class Field:
         rows = store.stances.rows()
         over = rows[store.stances["expires_at_ns"][rows] <= now_ns]
         for row in over.tolist():
-            store.drop_stance(row)
-        return len(ended) + len(over)
+            if store.stances.cells["stance"][row] is not None:  # else it was shed with what ended just now
+                store.drop_stance(row)
+        return held - len(store.emissions) - len(store.stances)
 
     # ---- reading
 
@@ -332,6 +343,8 @@ class Field:
         return Reading(
             statement=self.statement(ref),
             value=_value(said[0], observer, votes) if said else 0.0,
+            starts_at_ns=min((emission.signal.created_at_ns for emission in said), default=0),
+            expires_at_ns=max((emission.signal.expires_at_ns for emission in said), default=0),
             verdict=policy.read(votes),
             emissions=[emission.signal for emission in said],
             positions=positions,
@@ -346,7 +359,13 @@ class Field:
         observer: Observer = EVERYONE,
         limit: int | None = None,
     ) -> list[Sensed]:
-        """What is felt now at or above a threshold, strongest first, then by statement id."""
+        """What is felt now at or above a threshold, strongest first, then by statement id.
+
+        Raises:
+            InvalidSignalError: the limit is negative, or the time out of bounds.
+        """
+        if limit is not None and limit < 0:
+            raise InvalidSignalError(f"a limit takes 0 or more, not {limit}")
         cells = self._store.statements.cells
         wanted = None if types is None else {int(kind) for kind in types}
         felt = [
@@ -427,6 +446,7 @@ class Field:
 
     def _live_emissions(self, slot: int, now_ns: int) -> list[_Said]:
         """A statement's live emissions, strongest first, then by id."""
+        _check_time(now_ns)
         said = [
             _Said(intensity, row, self._store.signal(row))
             for row in self._store.emission_rows(slot)
@@ -450,6 +470,7 @@ class Field:
         )
 
     def _intensities(self, rows: NDArray[np.int64], now_ns: int) -> NDArray[np.float64]:
+        _check_time(now_ns)
         column = self._store.emissions
         return intensities(
             column["curve"][rows],
@@ -498,6 +519,12 @@ class Field:
         self.take(stance)
         self._last_seq_here[by] = max(stance.seq, self._last_seq_here.get(by, 0))
         return stance
+
+
+def _check_time(now_ns: int) -> None:
+    """Times past the columns' integers would wrap."""
+    if not 0 <= now_ns <= limits.SEQ_MAX:
+        raise InvalidSignalError(f"now_ns takes an int in [0, {limits.SEQ_MAX}], not {now_ns}")
 
 
 def _starts_so(subject: bytes | None, prefix: bytes) -> bool:

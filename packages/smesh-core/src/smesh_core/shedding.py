@@ -1,7 +1,8 @@
 """Shedding: what a full store drops, so that the same elements remain in whatever order they came.
 
 The order is earliest (expiry, id) first. A store that keeps the k latest of what it was ever given holds the same k
-whatever the order of arrival; so do two stores that shed and then exchange what they hold.
+whatever the order of arrival; so do two stores that shed and then exchange what they hold. (Where one element can
+replace several, as a node's newest stance does, what a full store holds can depend on what it shed before.)
 """
 
 from __future__ import annotations
@@ -52,7 +53,7 @@ class SheddingOrder:
         heap = self._heaps[scope]
         heapq.heappush(heap, entry)
         if len(heap) > 2 * self._swept_at[scope] + 64:
-            heap[:] = {entry for entry in heap if self._is_current(*entry[2:])}
+            heap[:] = dict.fromkeys(entry for entry in heap if self._is_current(*entry[2:]))
             heapq.heapify(heap)
             self._swept_at[scope] = len(heap)
 

@@ -126,7 +126,10 @@ def subject(*parts: str | bytes) -> bytes:
     Raises:
         InvalidSignalError: there are no parts, together they exceed 1,024 bytes, or a text has no form in UTF-8.
     """
-    encoded = b"".join(len(part).to_bytes(4) + part for part in (_utf8(p) if isinstance(p, str) else p for p in parts))
+    encoded = b""
+    for part in parts:
+        said = _utf8(part) if isinstance(part, str) else part
+        encoded += len(said).to_bytes(4) + said
     if not 0 < len(encoded) <= SUBJECT_BYTES_MAX:
         raise InvalidSignalError(f"a subject takes 1 to {SUBJECT_BYTES_MAX} bytes, these parts {len(encoded)}")
     return encoded
@@ -135,7 +138,13 @@ def subject(*parts: str | bytes) -> bytes:
 def statement_id(
     field: bytes, signal_type: SignalType, *, shared: bytes | None = None, author: bytes = b"", seq: int = 0
 ) -> bytes:
-    """The id (32 bytes) of what is said: by a `shared` subject, or by its author and sequence number."""
+    """The id (32 bytes) of what is said: by a `shared` subject, or by its author and sequence number.
+
+    Raises:
+        InvalidSignalError: without a subject, the author is not 32 bytes or the sequence number out of bounds.
+    """
+    if shared is None and not (len(author) == ID_BYTES and 0 <= seq <= SEQ_MAX):
+        raise InvalidSignalError("a statement without a subject takes an author of 32 bytes and a sequence number")
     form, said = (_OWN, _OWN_SUBJECT.pack(author, seq)) if shared is None else (_SHARED, shared)
     return hashlib.sha256(b"smesh/statement/1" + field + bytes((signal_type, form)) + said).digest()
 

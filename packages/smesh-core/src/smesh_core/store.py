@@ -27,6 +27,7 @@ if TYPE_CHECKING:
 __all__ = ["Store"]
 
 _EVERY_AUTHOR = -1
+_CROWD = 16
 _ALL_WAITING = 0
 _TYPES = tuple(SignalType)
 _CURVES = tuple(DecayCurve)
@@ -87,6 +88,7 @@ class Store:
         self._statement_slots: dict[bytes, int] = {}
         self._author_slots: dict[bytes, int] = {}
         self._stance_rows: dict[tuple[int, int], list[int]] = {}
+        self._crowds: dict[int, dict[tuple[bytes, int], list[int]]] = {}
         self._waiting = 0
         self._emission_order = SheddingOrder(self.emissions.holds)
         self._stance_order = SheddingOrder(self.stances.holds)
@@ -99,7 +101,7 @@ class Store:
         return self._statement_slots.get(statement, NO_ROW)
 
     def author_seq(self, author: bytes) -> int:
-        """Highest sequence number among the elements held of an author; 0 where there are none."""
+        """Highest sequence number seen of an author for as long as any element of it is held; 0 where none is."""
         slot = self._author_slots.get(author, NO_ROW)
         return 0 if slot == NO_ROW else self.authors.cells["seq"][slot]
 
@@ -165,6 +167,8 @@ class Store:
             payload=signal.payload,
         )
         prepend(self.emissions, row, self.statements, statement, "first_emission")
+        if statement in self._crowds:
+            self._crowds[statement].setdefault((signal.author, signal.seq), []).append(row)
         self.authors.cells["emissions"][author] += 1
         for scope in (_EVERY_AUTHOR, author):
             if self._emission_order.tracks(scope):
@@ -178,12 +182,15 @@ class Store:
         """Let an emission go, and its statement with the last thing that refers to it."""
         statement, author = self.emissions.cells["statement"][row], self.emissions.cells["author"][row]
         unlink(self.emissions, row, self.statements, statement, "first_emission")
+        if statement in self._crowds:
+            self._crowds[statement][self._said_by(row)].remove(row)
         self.emissions.free(row)
         self.authors.cells["emissions"][author] -= 1
         self._uncount_element(author)
         self.statements.cells["emissions"][statement] -= 1
         if self.statements.cells["emissions"][statement]:
             return
+        self._crowds.pop(statement, None)
         if self.statements.cells["stances"][statement]:
             self.statements.renew(statement)
             self._let_wait(statement)
@@ -203,13 +210,27 @@ class Store:
         return statement
 
     def _holds(self, statement: int, signal: Signal) -> bool:
-        author = self._author_slots.get(signal.author, NO_ROW)
+        """Whether this very emission is held; a crowd's emissions are looked up, a few are looked through."""
+        if self.statements.cells["emissions"][statement] > _CROWD:
+            rows = self._crowd(statement).get((signal.author, signal.seq), [])
+            return any(self.signal(row) == signal for row in rows)
+        author, cells = self._author_slots.get(signal.author, NO_ROW), self.emissions.cells
         return any(
-            self.emissions.cells["author"][row] == author
-            and self.emissions.cells["seq"][row] == signal.seq
-            and self.signal(row) == signal
+            cells["author"][row] == author and cells["seq"][row] == signal.seq and self.signal(row) == signal
             for row in self.emission_rows(statement)
         )
+
+    def _crowd(self, statement: int) -> dict[tuple[bytes, int], list[int]]:
+        """Rows of a statement that many say, by author and sequence number; made when first needed."""
+        if statement not in self._crowds:
+            crowd = self._crowds[statement] = {}
+            for row in self.emission_rows(statement):
+                crowd.setdefault(self._said_by(row), []).append(row)
+        return self._crowds[statement]
+
+    def _said_by(self, row: int) -> tuple[bytes, int]:
+        cells = self.emissions.cells
+        return self.authors.cells["id"][cells["author"][row]], cells["seq"][row]
 
     def _emission_to_shed(self, newcomer: Signal) -> int | None:
         """The row that must go to make room; None where there is room."""

@@ -45,7 +45,6 @@ __all__ = ["CounterEvidence", "Profile", "Witness", "findings_of"]
 
 SIGNAL_LIFE_NS: Final = 24 * 3600 * 10**9
 """Findings and results do not fade; they outlive any run."""
-_SENSED: Final = (SignalType.COORDINATION, SignalType.DATA)
 
 
 class CounterEvidence(Protocol):
@@ -87,7 +86,9 @@ class Witness:
         self.profile = profile
         self._medium = medium
         self._trees = trees
-        self._inbox = medium.subscribe(types=_SENSED)
+        # Findings are for those who have something to hold against them.
+        senses = [SignalType.COORDINATION] + [SignalType.DATA] * (profile.counter_evidence is not None)
+        self._inbox = medium.subscribe(types=senses)
         self._said: set[bytes] = set()
         self._tree: Tree | None = None
 
@@ -95,7 +96,7 @@ class Witness:
         """Sense and act until the medium is closed; whatever goes wrong is left in the field as a failure."""
         try:
             async for element in self._inbox:
-                if isinstance(element, Signal):
+                if isinstance(element, Signal) and element.statement not in self._said:
                     await self._act(element)
         except asyncio.CancelledError:
             raise
@@ -137,7 +138,7 @@ class Witness:
 
     async def _check(self, statement: bytes, finding: Finding) -> None:
         evidence = self.profile.counter_evidence
-        if evidence is None or self._tree is None or statement in self._said:
+        if evidence is None or self._tree is None:
             return
         reason = await evidence.against(self._tree, finding)
         if reason is None:
