@@ -143,6 +143,10 @@ def test_an_issued_credential_stays_one_in_tests() -> None:
         ("    assert_never(x)", "unreachable-code"),
         ("y = pickle.loads(pickle.dumps(x))", "CWE-502"),
         ("y = loads(dumps(x))", "CWE-502"),
+        ("def __get__(self, obj, owner):", "unused-argument"),
+        ("def f(a: int) -> str: ...", "unused-argument"),
+        ("x = mark_safe(' class=\"end\"')", "CWE-79"),
+        ("FORMAT = 'd\u200f/m'", "CWE-838"),
     ],
 )
 def test_idioms(line: str, kind: str) -> None:
@@ -158,6 +162,11 @@ def test_idioms(line: str, kind: str) -> None:
         ("    assert falsehood", "unreachable-code"),
         ("y = pickle.loads(body)", "CWE-502"),
         ("y = pickle.loads(f(dumps))", "CWE-502"),
+        ("def get(self, obj, owner):", "unused-argument"),
+        ("x = mark_safe('<b>%s</b>' % name)", "CWE-79"),
+        ("x = mark_safe(f'<b>{name}</b>')", "CWE-79"),
+        ("x = mark_safe('<b>' + name)", "CWE-79"),
+        ("if access == '\u202e\u2066# admin\u2069\u200f':", "CWE-838"),
     ],
 )
 def test_what_is_no_idiom(line: str, kind: str) -> None:
@@ -265,6 +274,13 @@ def test_registered_and_collected(tmp_path: Path) -> None:
     assert collected_evidence("tests/a.py", kind="unused-class", message="Unused class 'TestX'")
     assert collected_evidence("t/test_a.py", kind="unused-class", message="Unused class 'test_Worker'")
     assert collected_evidence("tests/a.py", kind="unused-method", message="Unused method 'setUp'")
+    fixture = {"kind": "unused-argument", "message": "Unused variable 'app'"}
+    assert collected_evidence("tests/a.py", **fixture, line_text="def test_x(app):")
+    assert collected_evidence("tests/a.py", **fixture, line_text="def helper(app):") is None
+    assert collected_evidence("pkg/a.py", **fixture, line_text="def test_x(app):") is None
+    once = {"kind": "mutable-default-argument", "message": "Do not use mutable data structures"}
+    assert collected_evidence("tests/a.py", **once, line_text="    def test_x(self, a=[]):")
+    assert collected_evidence("tests/a.py", **once, line_text="    def apply(self, a=[]):") is None
     assert collected_evidence("conftest.py", kind="unused-function", message="Unused function 'pytest_configure'")
     assert collected_evidence("pkg/a.py", kind="unused-class", message="Unused class 'TestX'") is None
     assert collected_evidence("tests/a.py", kind="unused-class", message="Unused class 'Helper'") is None

@@ -136,8 +136,23 @@ _IDIOMS = (
         re.compile(r"^\s*(?:raise (?:Assertion|NotImplemented)Error\b|assert (?:False|0)\b|assert_never\()"),
         "it guards against being reached",
     ),
+    ("unused-argument", re.compile(r"\bdef __\w+__\("), "the arguments of a special method are fixed by its protocol"),
+    ("unused-argument", re.compile(r"\bdef \w+\(.*:\s*\.\.\.\s*(?:#.*)?$"), "the function is a stub"),
+    (
+        "CWE-79",
+        re.compile(r"""\b(?:mark_safe|Markup)\(\s*(?:'[^'{%]*'|"[^"{%]*")\s*\)"""),
+        "what it marks as safe is a constant",
+    ),
+    (
+        # Trojan source needs embeddings, overrides or isolates; a mark only settles its neighbours.
+        "CWE-838",
+        re.compile("^[^\u202a-\u202e\u2066-\u2069]*[\u200e\u200f\u061c][^\u202a-\u202e\u2066-\u2069]*$"),
+        "a direction mark alone cannot reorder code",
+    ),
     ("CWE-502", re.compile(r"\bloads\((?:\w+\.)*dumps\("), "it reads back what it has itself just written"),
 )
+
+_TEST_SIGNATURE = re.compile(r"\s*(?:async )?def test")
 
 _TEST_DIRECTORIES = frozenset({"t", "test", "tests", "testing", "__tests__"})
 _TEST_NAME = re.compile(r"test_[^/]*\.pyi?|[^/]*_tests?\.py|tests?\.py|conftest\.py", re.IGNORECASE)
@@ -325,9 +340,14 @@ def registered_evidence(tree: Tree, *, path: str, line: int, kind: str) -> str |
     return f"its decorator @{decorator['name']} hands it on"
 
 
-def collected_evidence(path: str, *, kind: str, message: str) -> str | None:
-    """Why a definition that no code mentions is used: the test runner collects it by its name."""
+def collected_evidence(path: str, *, kind: str, message: str, line_text: str = "") -> str | None:
+    """Why a definition or argument that no code mentions is used: the test runner goes by its name."""
     name = _name_in(message)
+    if _is_test_code(path) and _TEST_SIGNATURE.match(line_text):
+        if kind == "unused-argument":
+            return f"pytest is asked for the fixture '{name}' by naming it"
+        if kind == "mutable-default-argument":
+            return "the test runner calls it once"
     if kind in {"unused-function", "unused-class", "unused-method"} and _is_test_code(path):
         if name.lower().startswith("test"):
             return f"the test runner collects '{name}' by its name"

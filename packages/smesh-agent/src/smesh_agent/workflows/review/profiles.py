@@ -76,12 +76,11 @@ class Names:
         path, kind, line, message = finding.path, finding.kind, finding.lines[0], finding.message
         if kind == "unused-import":
             return await asyncio.to_thread(reexport_evidence, tree, path=path, line=line, message=message)
-        if kind not in FOUND_BY_NAME:
-            return None
-        return (
-            registered_evidence(tree, path=path, line=line, kind=kind)
-            or collected_evidence(path, kind=kind, message=message)
-            or await asyncio.to_thread(named_elsewhere_evidence, tree, path=path, kind=kind, message=message)
+        by_runner = collected_evidence(path, kind=kind, message=message, line_text=tree.line(path, line))
+        if by_runner or kind not in FOUND_BY_NAME:
+            return by_runner
+        return registered_evidence(tree, path=path, line=line, kind=kind) or (
+            await asyncio.to_thread(named_elsewhere_evidence, tree, path=path, kind=kind, message=message)
         )
 
 
