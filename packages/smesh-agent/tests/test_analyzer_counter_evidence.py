@@ -101,6 +101,13 @@ def test_what_may_be_a_credential(line: str) -> None:
     assert secret_counter_evidence(line) is None, line
 
 
+def test_a_definition_holds_no_credential_unless_it_has_a_default() -> None:
+    line = "def test_it_weighs_as_its_heaviest_and_so_on_and_on() -> None:"
+    assert "defines a name" in (secret_counter_evidence(line) or "")
+    assert secret_counter_evidence(f"def login({T}='{REAL}'):") is None
+    assert secret_counter_evidence(f"class A:  # {RANDOM}") is None
+
+
 def test_comments_of_the_author() -> None:
     assert "nosec" in (nosec_evidence("assert x  # nosec B101") or "")
     assert "S603" in (nosec_evidence("run(x)  # noqa: PLW1510, S603") or "")

@@ -152,6 +152,8 @@ _IDIOMS = (
     ("CWE-502", re.compile(r"\bloads\((?:\w+\.)*dumps\("), "it reads back what it has itself just written"),
 )
 
+# A name can look like an issuer's token ("weighs_as_…" holds "ghs_as_…"); a definition without a default is only a name.
+_DEFINITION = re.compile(r"\s*(?:async def|def|class)\s+\w+\s*[(:][^=\"'#]*$")
 _TEST_SIGNATURE = re.compile(r"\s*(?:async )?def test")
 
 _TEST_DIRECTORIES = frozenset({"t", "test", "tests", "testing", "__tests__"})
@@ -164,6 +166,8 @@ def secret_counter_evidence(line_text: str) -> str | None:
     """Why what stands on this line is no credential: every value it could be is empty, a template, a name..."""
     if _KEY_BLOCK.search(line_text):
         return None
+    if _DEFINITION.match(line_text):
+        return "the line defines a name and holds no value"
     rest, reasons = line_text, list[str]()
     for value, reason in _judged(line_text):
         if reason is None:
