@@ -57,7 +57,8 @@ RANDOM = "".join(f"{c}{n}" for n, c in enumerate("qwertzuiopasdfgh"))
         (f"{T}_source = 'POST'", "tells something about"),
         (f"url = 'amqp://user:{P}@rabbit:5672//'", "stands for"),
         (f"see redis://:${{REDIS_{P.upper()}}}@redis:6379", "filled in"),
-        (f"broker = 'amqp://joe:{REAL}@broker.example.com'", "not a real host"),
+        (f"broker = 'amqp://joe:{REAL}@broker.example.com'", "no host in particular"),
+        (f"broker = 'amqp://joe:{REAL}@localhost:5672/'", "no host in particular"),
         (f"login(username='joe', {P}='')", "empty"),
     ],
 )

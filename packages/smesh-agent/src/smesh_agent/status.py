@@ -34,6 +34,8 @@ _OLLAMA_PORT: Final = "11434"
 _ANTHROPIC_URL: Final = "https://api.anthropic.com"
 _SCHEME_PORTS: Final = {"http": "80", "https": "443"}
 _TIMEOUT_S: Final = 3.0
+_ANSWER_BYTES_MAX: Final = 4 * 1024 * 1024
+_CPU_FACTS: Final = Path("/proc/cpuinfo")
 _USER_INFO: Final = re.compile(r"(?<=//)[^/?#]*@")
 
 
@@ -125,7 +127,7 @@ def _version(distribution: str) -> str | None:
 def _cpu() -> str:
     """The processor's name where the system tells it, else its architecture."""
     try:
-        lines = Path("/proc/cpuinfo").read_text(encoding="utf-8", errors="replace").splitlines()
+        lines = _CPU_FACTS.read_text(encoding="utf-8", errors="replace").splitlines()
     except OSError:
         lines = []
     names = [line.partition(":")[2].strip() for line in lines if line.startswith("model name")]
@@ -142,12 +144,12 @@ def ollama_url(host: str) -> str:
     if not separator:
         scheme, rest = "http", scheme
     where, slash, path = rest.partition("/")
-    address, port = where, ""
-    if re.fullmatch(r"[^:]*:[^:]*|.*\]:[^:\]]*", where):  # a bare IPv6 address holds colons that begin no port
-        address, _, port = where.rpartition(":")
+    user, at, name = where.rpartition("@")
+    port = ""
+    if re.fullmatch(r"[^:]*:[^:]*|.*\]:[^:\]]*", name):  # a bare IPv6 address holds colons that begin no port
+        name, _, port = name.rpartition(":")
     if not (port.isascii() and port.isdigit() and int(port) <= 0xFFFF):
         port = _SCHEME_PORTS.get(scheme, _OLLAMA_PORT) if separator else _OLLAMA_PORT
-    user, at, name = address.rpartition("@")
     return f"{scheme}://{user}{at}{_client_address(name)}:{port}{slash}{path}".rstrip("/")
 
 
@@ -204,8 +206,8 @@ class _Answer:
 
 def _ollama(silent: Backend, url: str) -> Backend:
     with _client(url) as client:
-        version = msgspec.json.decode(_get(client, f"{url}/api/version").content, type=_Version).version
-        tags = msgspec.json.decode(_get(client, f"{url}/api/tags").content, type=_Models)
+        version = msgspec.json.decode(_get(client, f"{url}/api/version"), type=_Version).version
+        tags = msgspec.json.decode(_get(client, f"{url}/api/tags"), type=_Models)
     return msgspec.structs.replace(
         silent,
         reachable=True,
@@ -216,9 +218,9 @@ def _ollama(silent: Backend, url: str) -> Backend:
 
 
 def _claude(silent: Backend, url: str) -> Backend:
-    with _client(url) as client:
-        answer = client.get(url)
-    return msgspec.structs.replace(silent, reachable=True, detail=f"answered with HTTP {answer.status_code}")
+    # httpx would send what stands for a user in the address. Any answer will do, so that its text is not read.
+    with _client(url) as client, client.stream("GET", _USER_INFO.sub("", url)) as answer:
+        return msgspec.structs.replace(silent, reachable=True, detail=f"answered with HTTP {answer.status_code}")
 
 
 def _client(url: str) -> httpx.Client:
@@ -226,8 +228,16 @@ def _client(url: str) -> httpx.Client:
     return httpx.Client(timeout=_TIMEOUT_S, trust_env=not _is_loopback(url))
 
 
-def _get(client: httpx.Client, url: str) -> httpx.Response:
-    return client.get(url).raise_for_status()
+def _get(client: httpx.Client, url: str) -> bytes:
+    """What is answered with success."""
+    answer = bytearray()
+    with client.stream("GET", url) as response:
+        response.raise_for_status()
+        for chunk in response.iter_bytes():
+            answer += chunk
+            if len(answer) > _ANSWER_BYTES_MAX:
+                raise msgspec.DecodeError("an answer without end")
+    return bytes(answer)
 
 
 def _is_loopback(url: str) -> bool:
@@ -250,7 +260,7 @@ def _why(error: Exception) -> str:
             return f"no answer within {_TIMEOUT_S:g} s"
         case httpx.HTTPStatusError(response=response):
             return f"answered with HTTP {response.status_code}"
-        case msgspec.DecodeError() | httpx.DecodingError() | httpx.RemoteProtocolError():
+        case msgspec.DecodeError() | UnicodeDecodeError() | httpx.DecodingError() | httpx.RemoteProtocolError():
             return "answered with something else than its protocol"
         case httpx.UnsupportedProtocol() | httpx.InvalidURL() | ValueError() | OverflowError():
             return "its address is not one that can be asked"

@@ -67,7 +67,7 @@ _BARE_PAIR = re.compile(
 _SENSITIVE = re.compile(r"pas+wo?r?d|pass(?:phrase)?|passwd|pwd|token|secret|contrase[nñ]a|_?key", re.IGNORECASE)
 _URL_CREDENTIALS = re.compile(r"://(?P<user>[^\s:/@'\"]*):(?P<password>[^\s/@'\"]+)@(?P<host>[\w.\-]*)")
 _EXAMPLE_HOSTS = re.compile(
-    r"(?:[\w\-]+\.)*(?:example(?:\.(?:com|net|org))?|test|invalid)|host(?:name)?|server|proxyserver|domain",
+    r"(?:[\w\-]+\.)*(?:example(?:\.(?:com|net|org))?|test|invalid)|localhost|127\.0\.0\.1|host(?:name)?|server|proxyserver|domain",
     re.IGNORECASE,
 )
 
@@ -152,7 +152,7 @@ _IDIOMS = (
     ("CWE-502", re.compile(r"\bloads\((?:\w+\.)*dumps\("), "it reads back what it has itself just written"),
 )
 
-# A name can look like an issuer's token ("weighs_as_…" holds "ghs_as_…"); a definition without a default is only a name.
+# A name can look like an issuer's token ("weighs_as_…" holds "ghs_as_…").
 _DEFINITION = re.compile(r"\s*(?:async def|def|class)\s+\w+\s*[(:][^=\"'#]*$")
 _TEST_SIGNATURE = re.compile(r"\s*(?:async )?def test")
 
@@ -198,7 +198,7 @@ def _why_url_is_harmless(url: re.Match[str]) -> str | None:
     if _PLACEHOLDER.search(password) or _names_a_field(password):
         return f"'{password}' in the URL stands for a password"
     if _EXAMPLE_HOSTS.fullmatch(url["host"]):
-        return f"'{url['host']}' in the URL is not a real host"
+        return f"'{url['host']}' in the URL is no host in particular"
     return None
 
 
