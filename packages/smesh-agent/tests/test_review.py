@@ -310,3 +310,14 @@ def test_messages_survive_the_journey_and_garbage_does_not_become_one() -> None:
 def test_a_very_long_path_still_makes_a_subject() -> None:
     long, longer = (Finding("k", "d/" * n, "ab", [1], 1, "", [], "", Severity.LOW, "") for n in (1500, 1501))
     assert subject_of(long) != subject_of(longer)
+
+
+async def test_equally_sure_witnesses_speak_in_the_order_of_their_names_and_pool_their_lines(tree) -> None:
+    (tree.root / "same.py").write_text("x = 1\nx = 1\n")
+    same = Tree.scan(tree.root)
+    a, b = seen(2, path="same.py", message="from a"), seen(1, path="same.py", message="from b")
+    for turns in ((0, 9), (9, 0)):
+        report, _ = await review(same, witness("a", Sees(a, turns=turns[0])), witness("b", Sees(b, turns=turns[1])))
+        (finding,) = report.findings
+        assert (finding.message, [said.witness for said in finding.says]) == ("from a", ["a", "b"])
+        assert (finding.lines, finding.count) == ([1, 2], 2)

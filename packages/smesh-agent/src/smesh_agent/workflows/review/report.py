@@ -13,12 +13,12 @@ import msgspec
 from smesh_core import StanceKind
 
 from smesh_agent.analyzers.base import Severity
-from smesh_agent.workflows.review.messages import Failure, Finding, Result, UnreadFile, decode
+from smesh_agent.workflows.review.messages import LINES_MAX, Failure, Finding, Result, UnreadFile, decode
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
 
-    from smesh_core import Reading
+    from smesh_core import Reading, Signal
 
     from smesh_agent.tree import Tree
     from smesh_agent.workflows.review.witness import Profile
@@ -80,9 +80,9 @@ class ReportedFinding(msgspec.Struct, frozen=True):
         lines: line numbers, from 1; the first 200.
         count: how often the line stands in the file.
         code: the line.
-        message: the strongest witness's sentence.
+        message: the surest witness's sentence.
         advice: what to do about it.
-        says: who makes it, strongest first.
+        says: who makes it, surest first.
         objects: who speaks against it.
     """
 
@@ -204,16 +204,18 @@ def build(
     counts = dict.fromkeys(profiles, 0)
     objections = dict.fromkeys(profiles, 0)
     for reading in readings:
-        strongest = reading.emissions[0]
+        # Surest first, then by name: who happened to be first must not show.
+        emissions = sorted(reading.emissions, key=lambda said: (-said.confidence, names.name(said.author)))
+        strongest = emissions[0]
         match decode(strongest):
-            case Finding() as finding:
-                findings.append(_reported(reading, finding, names))
+            case Finding():
+                findings.append(_reported(reading, emissions, names))
                 for position in reading.positions:
                     tally = objections if position.kind is StanceKind.OPPOSE else counts
                     if position.author in tally and position.kind is not StanceKind.WITHDRAW:
                         tally[position.author] += 1
             case UnreadFile(path=path, reason=reason):
-                unread.append(Unread(path, sorted(names.name(e.author) for e in reading.emissions), reason))
+                unread.append(Unread(path, [names.name(said.author) for said in emissions], reason))
             case Result() | Failure() as end if not isinstance(ended.get(strongest.author), Failure):
                 ended[strongest.author] = end
             case _:
@@ -279,23 +281,12 @@ def ranked(findings: Iterable[ReportedFinding]) -> list[ReportedFinding]:
     return sorted(findings, key=lambda f: (-f.rank, -f.support, f.path, f.lines, f.kind))
 
 
-def _reported(reading: Reading, finding: Finding, names: _Names) -> ReportedFinding:
-    testimonies = []
-    severity = finding.severity
-    for emission in reading.emissions:
-        said = decode(emission)
-        if isinstance(said, Finding):
-            severity = max(severity, said.severity)
-            testimonies.append(
-                Testimony(
-                    witness=names.name(emission.author),
-                    lineage=names.lineage(emission.author),
-                    rules=said.rules,
-                    message=said.message,
-                    severity=said.severity.name.lower(),
-                    confidence=emission.confidence,
-                )
-            )
+def _reported(reading: Reading, emissions: list[Signal], names: _Names) -> ReportedFinding:
+    """One finding, in the words of the first of those that make it."""
+    said = [(emission, message) for emission in emissions if isinstance(message := decode(emission), Finding)]
+    finding = said[0][1]
+    severity = max(message.severity for _, message in said)
+    lines = sorted({line for _, message in said for line in message.lines})
     return ReportedFinding(
         id=reading.statement.hex(),
         kind=finding.kind,
@@ -306,12 +297,22 @@ def _reported(reading: Reading, finding: Finding, names: _Names) -> ReportedFind
         support=reading.verdict.support,
         oppose=reading.verdict.oppose,
         path=finding.path,
-        lines=finding.lines,
-        count=finding.count,
+        lines=lines[:LINES_MAX],
+        count=max(len(lines), *(message.count for _, message in said), 0),
         code=finding.code,
         message=finding.message,
         advice=finding.advice,
-        says=testimonies,
+        says=[
+            Testimony(
+                witness=names.name(emission.author),
+                lineage=names.lineage(emission.author),
+                rules=message.rules,
+                message=message.message,
+                severity=message.severity.name.lower(),
+                confidence=emission.confidence,
+            )
+            for emission, message in said
+        ],
         objects=[
             Objection(names.name(position.author), names.lineage(position.author), position.reason)
             for position in reading.positions
