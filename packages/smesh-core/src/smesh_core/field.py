@@ -135,7 +135,7 @@ class Field:
                 "a field takes an id of 32 bytes, a capacity of 1 or more and an author's share in (0, 1]"
             )
         self.field_id = field_id
-        self._store = Store(field_id, capacity, max(1, int(capacity * author_share)))
+        self._store = Store(capacity, max(1, int(capacity * author_share)))
         self._last_seq_here: dict[bytes, int] = {}
 
     @property

@@ -19,7 +19,7 @@ from smesh_core import limits
 from smesh_core.columns import NO_ROW, Columns, chain, prepend, unlink
 from smesh_core.errors import FieldFullError
 from smesh_core.shedding import Entry, SheddingOrder
-from smesh_core.signal import DecayCurve, Signal, SignalType, Stance
+from smesh_core.signal import Signal, SignalType, Stance
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -29,27 +29,22 @@ __all__ = ["Store"]
 _EVERY_AUTHOR = -1
 _CROWD = 16
 _ALL_WAITING = 0
-_TYPES = tuple(SignalType)
-_CURVES = tuple(DecayCurve)
 
 
 class Store:
     """Elements of one field.
 
     Args:
-        field_id: 32 bytes, for the signals that are read back.
         capacity: emissions it holds.
         author_capacity: emissions it holds of one author.
     """
 
-    def __init__(self, field_id: bytes, capacity: int, author_capacity: int) -> None:
-        self.field_id = field_id
+    def __init__(self, capacity: int, author_capacity: int) -> None:
         self.capacity = capacity
         self.author_capacity = author_capacity
         self.statements = Columns(
             {
                 "id": object,
-                "subject": object,
                 "type": np.uint8,
                 "emissions": np.int64,
                 "stances": np.int64,
@@ -63,15 +58,13 @@ class Store:
                 "author": np.int64,
                 "next": np.int64,
                 "previous": np.int64,
-                "seq": np.int64,
                 "created_at_ns": np.int64,
                 "ttl_ns": np.int64,
                 "intensity": np.float64,
                 "confidence": np.float64,
                 "rate_per_s": np.float64,
                 "curve": np.uint8,
-                "radius": np.uint16,
-                "payload": object,
+                "signal": object,
             }
         )
         self.stances = Columns(
@@ -88,7 +81,7 @@ class Store:
         self._statement_slots: dict[bytes, int] = {}
         self._author_slots: dict[bytes, int] = {}
         self._stance_rows: dict[tuple[int, int], list[int]] = {}
-        self._crowds: dict[int, dict[tuple[bytes, int], list[int]]] = {}
+        self._crowds: dict[int, set[Signal]] = {}
         self._waiting = 0
         self._emission_order = SheddingOrder(self.emissions.holds)
         self._stance_order = SheddingOrder(self.stances.holds)
@@ -120,24 +113,9 @@ class Store:
         return [self.stances.cells["stance"][row] for row in rows]
 
     def signal(self, row: int) -> Signal:
-        """The emission in a row, equal to the one that was taken in."""
-        cells = self.emissions.cells
-        statement = cells["statement"][row]
-        return Signal(
-            author=self.authors.cells["id"][cells["author"][row]],
-            seq=cells["seq"][row],
-            created_at_ns=cells["created_at_ns"][row],
-            payload=cells["payload"][row],
-            type=_TYPES[self.statements.cells["type"][statement]],
-            subject=self.statements.cells["subject"][statement],
-            ttl_ns=cells["ttl_ns"][row],
-            intensity=cells["intensity"][row],
-            confidence=cells["confidence"][row],
-            decay=_CURVES[cells["curve"][row]],
-            rate_per_s=cells["rate_per_s"][row],
-            radius=cells["radius"][row],
-            field_id=self.field_id,
-        )
+        """The emission in a row: the very value that was taken in, with the ids it has computed."""
+        signal: Signal = self.emissions.cells["signal"][row]
+        return signal
 
     # ---- emissions
 
@@ -156,19 +134,17 @@ class Store:
         row = self.emissions.allocate(
             statement=statement,
             author=author,
-            seq=signal.seq,
             created_at_ns=signal.created_at_ns,
             ttl_ns=signal.ttl_ns,
             intensity=signal.intensity,
             confidence=signal.confidence,
             rate_per_s=signal.rate_per_s,
             curve=signal.decay,
-            radius=signal.radius,
-            payload=signal.payload,
+            signal=signal,
         )
         prepend(self.emissions, row, self.statements, statement, "first_emission")
         if statement in self._crowds:
-            self._crowds[statement].setdefault((signal.author, signal.seq), []).append(row)
+            self._crowds[statement].add(signal)
         self.authors.cells["emissions"][author] += 1
         for scope in (_EVERY_AUTHOR, author):
             if self._emission_order.tracks(scope):
@@ -183,7 +159,7 @@ class Store:
         statement, author = self.emissions.cells["statement"][row], self.emissions.cells["author"][row]
         unlink(self.emissions, row, self.statements, statement, "first_emission")
         if statement in self._crowds:
-            self._crowds[statement][self._said_by(row)].remove(row)
+            self._crowds[statement].remove(self.signal(row))
         self.emissions.free(row)
         self.authors.cells["emissions"][author] -= 1
         self._uncount_element(author)
@@ -203,7 +179,6 @@ class Store:
         if statement == NO_ROW:
             statement = self._new_statement(signal.statement)
         if self.statements.cells["emissions"][statement] == 0:
-            self.statements.cells["subject"][statement] = signal.subject
             self.statements.cells["type"][statement] = signal.type
             self._waiting -= self.statements.cells["stances"][statement]
         self.statements.cells["emissions"][statement] += 1
@@ -212,25 +187,14 @@ class Store:
     def _holds(self, statement: int, signal: Signal) -> bool:
         """Whether this very emission is held; a crowd's emissions are looked up, a few are looked through."""
         if self.statements.cells["emissions"][statement] > _CROWD:
-            rows = self._crowd(statement).get((signal.author, signal.seq), [])
-            return any(self.signal(row) == signal for row in rows)
-        author, cells = self._author_slots.get(signal.author, NO_ROW), self.emissions.cells
-        return any(
-            cells["author"][row] == author and cells["seq"][row] == signal.seq and self.signal(row) == signal
-            for row in self.emission_rows(statement)
-        )
+            return signal in self._crowd(statement)
+        return any(self.signal(row) == signal for row in self.emission_rows(statement))
 
-    def _crowd(self, statement: int) -> dict[tuple[bytes, int], list[int]]:
-        """Rows of a statement that many say, by author and sequence number; made when first needed."""
+    def _crowd(self, statement: int) -> set[Signal]:
+        """The emissions of a statement that many say; made when first needed."""
         if statement not in self._crowds:
-            crowd = self._crowds[statement] = {}
-            for row in self.emission_rows(statement):
-                crowd.setdefault(self._said_by(row), []).append(row)
+            self._crowds[statement] = {self.signal(row) for row in self.emission_rows(statement)}
         return self._crowds[statement]
-
-    def _said_by(self, row: int) -> tuple[bytes, int]:
-        cells = self.emissions.cells
-        return self.authors.cells["id"][cells["author"][row]], cells["seq"][row]
 
     def _emission_to_shed(self, newcomer: Signal) -> int | None:
         """The row that must go to make room; None where there is room."""
@@ -353,7 +317,6 @@ class Store:
     def _new_statement(self, statement: bytes) -> int:
         slot = self.statements.allocate(
             id=statement,
-            subject=None,
             type=SignalType.DATA,
             emissions=0,
             stances=0,
