@@ -10,6 +10,7 @@ import textwrap
 from pathlib import Path
 
 import pytest
+from smesh_cli.main import cli
 
 ROOT = Path(__file__).parent.parent
 PAGES = sorted(
@@ -47,7 +48,9 @@ def workplace(tmp_path_factory) -> Path:
     here = tmp_path_factory.mktemp("docs")
     for folder in (here, here / "my-repo"):
         folder.mkdir(exist_ok=True)
-        (folder / "app.py").write_text('"""An application."""\n\nimport subprocess\n\n\ndef run(text):\n    return subprocess.run(text, shell=True)\n')
+        (folder / "app.py").write_text(
+            "import subprocess\n\n\ndef run(text):\n    return subprocess.run(text, shell=True)\n"
+        )
     return here
 
 
@@ -55,7 +58,9 @@ def workplace(tmp_path_factory) -> Path:
 def test_python_in_the_docs_runs(page: Path, tmp_path: Path) -> None:
     """All blocks of a page, one after the other, as a reader would type them."""
     script = "\n".join(blocks(page, "python"))
-    done = subprocess.run([sys.executable, "-W", "error", "-c", script], cwd=tmp_path, capture_output=True, text=True, timeout=120)
+    done = subprocess.run(
+        [sys.executable, "-W", "error", "-c", script], cwd=tmp_path, capture_output=True, text=True, timeout=120
+    )
     assert done.returncode == 0, done.stderr
 
 
@@ -128,8 +133,6 @@ def test_the_command_line_reference_is_what_the_commands_say() -> None:
 
 def test_commands_that_do_not_exist_are_not_promised() -> None:
     """Every `smesh WORD` in the docs is a command of this version."""
-    from smesh_cli.main import cli
-
     known = set(cli.list_commands(None))  # type: ignore[arg-type]
     for page in PAGES:
         for word in re.findall(r"`smesh ([a-z]+)", page.read_text(encoding="utf-8")):
@@ -138,10 +141,12 @@ def test_commands_that_do_not_exist_are_not_promised() -> None:
 
 def test_an_error_in_a_block_would_be_seen(tmp_path: Path) -> None:
     page = tmp_path / "page.md"
-    page.write_text(textwrap.dedent("""\
+    page.write_text(
+        textwrap.dedent("""\
         ```python
         assert False
         ```
-        """))
+        """)
+    )
     with pytest.raises(AssertionError):
         test_python_in_the_docs_runs(page, tmp_path)

@@ -14,15 +14,18 @@ import math
 import statistics
 import sys
 import time
-from collections.abc import Callable
 from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).parent.parent))
 
-import machine
+from typing import TYPE_CHECKING
 
+import machine
 from smesh_core import DecayCurve, Field, Ref, Signal, SignalType, node_id
 from smesh_core.signal import encode_signal
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
 
 ADA, BO = node_id("ada"), node_id("bo")
 NOW_NS = 10**9
@@ -142,7 +145,9 @@ def measure(items: int, repeats: int) -> list[tuple[str, float, float]]:
     results.append(
         (
             "reinforce",
-            per_item_ns(lambda: [field.reinforce(r, by=BO, now_ns=NOW_NS, seq=next(seq)) for r in refs], items, repeats),
+            per_item_ns(
+                lambda: [field.reinforce(r, by=BO, now_ns=NOW_NS, seq=next(seq)) for r in refs], items, repeats
+            ),
             per_item_ns(lambda: [base.reinforce(i, BO) for i in identities], items, repeats),
         )
     )

@@ -5,12 +5,13 @@ from __future__ import annotations
 import importlib
 import os
 import sys
-from typing import Final
+from typing import Final, NoReturn
 
 import click
 
 import smesh_cli
 from smesh_cli import exits
+from smesh_cli.errors import CliError
 
 __all__ = ["cli", "main"]
 
@@ -21,7 +22,7 @@ _COMMANDS: Final = {
 
 
 class _LazyGroup(click.Group):
-    """Subcommands by name, imported when one is run or its help is shown."""
+    """Subcommands by name, imported when one is run or its help is shown; each returns its exit code."""
 
     def list_commands(self, ctx: click.Context) -> list[str]:  # noqa: ARG002 - click's interface
         return sorted(_COMMANDS)
@@ -44,28 +45,56 @@ def cli() -> None:
     """Agents that coordinate through signals in a shared field, with no controller."""
 
 
-def main() -> None:
+def main() -> NoReturn:
     """Run the command line; an error is one line on stderr and a documented exit code, never a traceback.
 
     With ``SMESH_DEBUG`` set, an unexpected error keeps its traceback.
     """
+    _open_closed_streams()
+    code = _run()
+    if code in exits.STOPPED:
+        # Threads may still be busy with what nobody waits for any more, and a pipe may be full that nobody reads.
+        os._exit(code)
+    sys.exit(code)
+
+
+def _run() -> int:
+    complaint, code = "", exits.ERROR
     try:
-        code = cli.main(prog_name="smesh", standalone_mode=False)
+        code = _invoke()
     except click.exceptions.Exit as leave:
         code = leave.exit_code
     except click.ClickException as error:
         error.show()
         code = error.exit_code
     except (click.Abort, KeyboardInterrupt):
-        print("smesh: stopped", file=sys.stderr)  # noqa: T201
-        code = exits.INTERRUPTED
-    except BrokenPipeError:
-        # The reader of stdout is gone (a pager, head): nothing is left to say, also not at shutdown.
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        complaint, code = "stopped at once", exits.INTERRUPTED
+    except BrokenPipeError:  # the reader of stdout (a pager, head) is gone: nothing is left to say
         code = exits.OK
+    except CliError as error:
+        complaint = str(error)
     except Exception as error:
         if os.environ.get("SMESH_DEBUG"):
             raise
-        print(f"smesh: unexpected {type(error).__name__}: {error} (SMESH_DEBUG=1 shows where)", file=sys.stderr)  # noqa: T201
-        code = exits.ERROR
-    sys.exit(code)
+        complaint = f"unexpected {type(error).__name__}: {error} (SMESH_DEBUG=1 shows where)"
+    if complaint:
+        from smesh_cli import render  # noqa: PLC0415 - keeps `smesh --help` light
+
+        render.error(complaint)
+    return code
+
+
+def _invoke() -> int:
+    if "_SMESH_COMPLETE" in os.environ:  # a shell asks for completions, and click knows the answer
+        cli.main(prog_name="smesh")
+    # Not by cli.main: that answers Ctrl-C with an empty line, and a broken pipe with the code that means findings.
+    with cli.make_context("smesh", sys.argv[1:]) as context:
+        return int(cli.invoke(context))
+
+
+def _open_closed_streams() -> None:
+    """Give what was started with stdout or stderr closed (`>&-`) somewhere to write to."""
+    if sys.stdout is None:
+        sys.stdout = open(os.devnull, "w", encoding="utf-8")  # noqa: SIM115, PTH123 - for as long as we live
+    if sys.stderr is None:
+        sys.stderr = open(os.devnull, "w", encoding="utf-8")  # noqa: SIM115, PTH123

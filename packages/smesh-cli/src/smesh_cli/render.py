@@ -1,148 +1,318 @@
 """The only module that prints: results on stdout, progress and errors on stderr.
 
 Text from a repository is shown as text: never as markup, and with control and direction-changing characters escaped.
+A result is written whole, so that it is complete or its failure is known. On a terminal its lines are wrapped under
+their own indentation; in a pipe they stay whole.
 """
 
 from __future__ import annotations
 
+import contextlib
+import os
+import re
 import sys
 from itertools import groupby
-from typing import TYPE_CHECKING, Any, Final, Self
+from json import dumps
+from typing import TYPE_CHECKING, Any, Final, NamedTuple, Self
 
 import msgspec
-from rich.console import Console
-from rich.progress import BarColumn, TaskID, TextColumn, TimeElapsedColumn
-from rich.progress import Progress as RichProgress
+from rich.console import Console, Group
+from rich.live import Live
+from rich.progress_bar import ProgressBar
+from rich.spinner import Spinner
 from rich.table import Table
 from rich.text import Text
 
-if TYPE_CHECKING:
-    from collections.abc import Iterable
+from smesh_cli.errors import OutputError
 
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable
+
+    from rich.console import RenderableType
+    from smesh_agent.status import Backend
     from smesh_agent.status import Status as Facts
     from smesh_agent.workflows.review import Report, ReportedFinding, Status
 
-__all__ = ["Progress", "error", "json", "review", "status"]
+__all__ = ["Gate", "Progress", "error", "json", "review", "safe", "status"]
 
 _COLOURS: Final = {"high": "bold red", "medium": "yellow", "low": "cyan", "info": "dim"}
 _STATE_COLOURS: Final = {"done": "green", "failed": "red", "stopped": "yellow"}
+_LINES_SHOWN: Final = 5
+_TEXT_COLUMN: Final = 11
+"""Where the text of a finding begins, after ``against`` and its like."""
+_TEXT_WIDTH_MIN: Final = 16
+_PROGRESS_WIDTH: Final = 56
+"""Below it, progress is shown without numbers."""
+_BEYOND_ASCII: Final = re.compile("[\x7f-\U0010ffff]")
+
+
+class Gate(NamedTuple):
+    """What `--fail-on` asks for: the level, and how many findings at or above it stand uncontested."""
+
+    level: str
+    standing: int
 
 
 def json(value: Any) -> None:
-    """Print a value as indented JSON on stdout."""
-    sys.stdout.write(msgspec.json.format(msgspec.json.encode(value), indent=2).decode() + "\n")
+    r"""Print a value as indented JSON, in UTF-8 whatever the locale, on stdout.
+
+    Characters that a terminal might obey are written as escapes, which read back as the same. Bytes of a path that
+    are no text become ``\xff`` and the like, for JSON has no way to say them.
+    """
+    text = dumps(msgspec.to_builtins(value), indent=2, ensure_ascii=False)
+    _write(_BEYOND_ASCII.sub(_json_escape, text) + "\n", "utf-8")
+
+
+def _json_escape(match: re.Match[str]) -> str:
+    code = ord(match[0])
+    if match[0].isprintable():
+        return match[0]
+    if 0xD800 <= code <= 0xDFFF:
+        return f"\\\\x{code & 0xFF:02x}"
+    return "".join(f"\\u{unit:04x}" for unit in memoryview(match[0].encode("utf-16")[2:]).cast("H"))
 
 
 def error(message: str) -> None:
     """Print one line on stderr."""
-    sys.stderr.write(f"smesh: {safe(message)}\n")
+    with contextlib.suppress(OSError):  # there is nowhere else to say it
+        sys.stderr.write(f"smesh: {safe(message)}\n")
 
 
 def safe(text: str) -> str:
     """Text of unknown origin on one line, with everything that a terminal might obey made visible."""
-    return "".join(c if c.isprintable() else " " if c == "\t" else c.encode("unicode_escape").decode() for c in text)
+    return "".join(c if c.isprintable() else " " if c == "\t" else _visible(c) for c in text)
+
+
+def _visible(character: str) -> str:
+    code = ord(character)
+    # Python's stand-ins for the bytes of a path that are no text.
+    return f"\\x{code & 0xFF:02x}" if 0xDC80 <= code <= 0xDCFF else character.encode("unicode_escape").decode()
+
+
+def _write(text: str, encoding: str = "") -> None:
+    """Write a result to stdout and make sure that it got there.
+
+    A reader who has gone (a pager, ``head``) has what it wanted, and the exit code says the rest.
+
+    Raises:
+        OutputError: it cannot be written.
+    """
+    stream = sys.stdout
+    data = text.encode(encoding or stream.encoding, errors="backslashreplace")
+    try:
+        stream.flush()
+        stream.buffer.write(data)
+        stream.flush()
+    except OSError as error:
+        # What is left in the buffer would fail once more when the interpreter ends.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), stream.fileno())
+        if not isinstance(error, BrokenPipeError):
+            raise OutputError(f"cannot write the result: {error.strerror}") from None
+
+
+class _Page:
+    """A result in the making."""
+
+    def __init__(self) -> None:
+        self._console = _console()
+        self._console.begin_capture()
+        self._wraps = sys.stdout.isatty()
+
+    def line(self, text: Text | str = "", *, lead: Text | str = "", indent: int = 0) -> None:
+        """Add a line; what does not fit goes on below itself, ``indent`` columns from the edge."""
+        text = Text(text) if isinstance(text, str) else text
+        head = Text(lead) if isinstance(lead, str) else lead
+        parts: Iterable[Text] = [text]
+        if self._wraps and text:
+            parts = text.wrap(self._console, max(_TEXT_WIDTH_MIN, self._console.width - indent))
+        for part in parts:
+            part.rstrip()
+            gap = " " * (indent - head.cell_len) if part else ""
+            self._console.print(Text.assemble(head, gap, part), soft_wrap=True)
+            head = Text()
+
+    def write(self) -> None:
+        """Print what was added."""
+        _write(self._console.end_capture())
+
+
+def _console(*, stderr: bool = False) -> Console:
+    plain = bool(os.environ.get("NO_COLOR"))
+    return Console(stderr=stderr, highlight=False, markup=False, emoji=False, color_system=None if plain else "auto")
 
 
 def status(facts: Facts) -> None:
     """Print what an installation is."""
-    console = _console()
-    table = Table.grid(padding=(0, 2))
-    for name, version in facts.distributions.items():
-        table.add_row(name, version or "not installed")
-    table.add_row("python", f"{facts.python} on {facts.platform}")
-    table.add_row("processor", f"{facts.cpu}, {facts.cores} cores usable")
-    table.add_row("engine", _engine(facts))
-    for name, version in facts.analyzers.items():
-        table.add_row(name, version or Text("not installed", "red"))
-    for backend in facts.backends:
-        key = "" if backend.key is None else "key set, " if backend.key else "no key, "
-        reached = {True: "reachable", False: "not reachable", None: "not asked"}[backend.reachable]
-        table.add_row(backend.name, Text(safe(f"{key}{reached} at {backend.url}: {backend.detail}")))
-    console.print(table)
-    console.print("No command of this version uses a model; backends are shown as found.", style="dim")
+    page = _Page()
+    engine = f"NumPy {facts.numpy}; no compiled kernels in this version, so numba "
+    engine += f"{facts.numba} is unused" if facts.numba else "is not missed"
+    python = f"{facts.python} on {facts.platform}"
+    _rows(page, "this installation", {**_versions(facts.distributions), "python": python})
+    cores = _many(facts.cores, "core")
+    _rows(page, "this machine", {"processor": f"{facts.cpu}, {cores} usable", "engine": engine})
+    _rows(page, "analyzers", _versions(facts.analyzers))
+    _rows(page, "model backends", {backend.name: _backend(backend) for backend in facts.backends})
+    page.line()
+    page.line(Text("No command of this version uses a model; backends are shown as they were found.", "dim"))
+    page.write()
 
 
-def _engine(facts: Facts) -> str:
-    numba = f"numba {facts.numba} is installed, unused" if facts.numba else "numba is not installed"
-    return f"NumPy {facts.numpy} (no compiled kernels in this version; {numba})"
+def _rows(page: _Page, title: str, rows: dict[str, Text | str]) -> None:
+    page.line(Text(title, "bold"))
+    for name, value in rows.items():
+        page.line(value if isinstance(value, Text) else safe(value), lead=f"  {name}", indent=18)
 
 
-def review(report: Report, *, limit: int) -> None:
-    """Print a report as text; `limit` findings at most, 0 for all."""
-    console = _console()
-    source = report.source
-    how = "on one field" if report.mode == "field" else "side by side, without a field"
-    console.print(Text(safe(source.path), "bold"))
-    console.print(
-        f"{_many(source.files, 'file')}, {source.python_files:,} of them Python with {_many(source.lines, 'line')}; "
-        f"{_many(len(report.witnesses), 'witness', 'witnesses')} {how}, no model; {report.duration_s:.1f} s",
-        soft_wrap=True,
-    )
-    console.print(_summary(report), soft_wrap=True)
+def _versions(versions: dict[str, str | None]) -> dict[str, Text | str]:
+    return {name: version or Text("not installed", "red") for name, version in versions.items()}
+
+
+def _backend(backend: Backend) -> Text:
+    key = {None: "", True: "key set, ", False: "no key, "}[backend.key]
+    reached, colour = {True: ("reachable", "green"), False: ("not reachable", "yellow"), None: ("not asked", "dim")}[
+        backend.reachable
+    ]
+    details = "; ".join(filter(None, [safe(backend.detail), safe(", ".join(backend.models))]))
+    return Text.assemble(key, (reached, colour), safe(f" at {backend.url}: "), details)
+
+
+def review(report: Report, *, limit: int, left_out: int = 0, gate: Gate | None = None) -> None:
+    """Print a report as text.
+
+    Args:
+        report: what to print.
+        limit: findings shown at most; 0 for all.
+        left_out: how many findings the report lacks because they are not severe enough.
+        gate: what `--fail-on` comes to, where it was given.
+    """
+    page = _Page()
+    _head(page, report)
     shown = report.findings[: limit or None]
     for path, findings in _by_file(shown):
-        console.print()
-        console.print(Text(safe(path), "bold underline"))
+        page.line()
+        page.line(Text(safe(path), "bold underline"))
+        column = max(len(f"{finding.lines[0]}") for finding in findings)
         for finding in findings:
-            _finding(console, finding)
+            _finding(page, finding, column)
+    _unread(page, report)
+    page.line()
     if len(shown) < len(report.findings):
-        console.print()
-        console.print(f"The first {len(shown)} of {len(report.findings):,} findings; --limit 0 shows all.", style="dim")
-    _unread(console, report)
-    for witness in report.witnesses:
-        if witness.state != "done":
-            console.print(
-                Text(f"{witness.name} {witness.state}: {safe(witness.reason)}", _STATE_COLOURS[witness.state])
-            )
+        page.line(Text(f"Shown are the first {len(shown):,}; --limit 0 shows all.", "dim"))
+    _foot(page, report, left_out, gate)
+    page.write()
 
 
-def _summary(report: Report) -> Text:
-    summary = report.summary
-    line = Text()
-    for level, colour in _COLOURS.items():
-        line.append(f"{summary[level]:,} {level}  ", colour)
-    if report.mode == "field":
-        line.append(f"{summary['corroborated']:,} corroborated by two lineages, {summary['contested']:,} contested")
-    return line
+def _head(page: _Page, report: Report) -> None:
+    source = report.source
+    how = "on one field" if report.mode == "field" else "side by side, without a field"
+    page.line(Text(safe(source.path), "bold"))
+    page.line(
+        f"{_many(source.files, 'file')}, {source.python_files:,} of them Python with {_many(source.lines, 'line')}; "
+        f"{_many(len(report.witnesses), 'witness', 'witnesses')} {how}, no model; {report.duration_s:.1f} s"
+    )
+    if report.findings:
+        page.line(Text("Each finding: severity, value from 0 to 1, line, class.", "dim"))
 
 
-def _finding(console: Console, finding: ReportedFinding) -> None:
-    where = ", ".join(map(str, finding.lines[:5])) + (f" and {finding.count - 5} more" if finding.count > 5 else "")
-    head = Text("  ")
-    head.append(f"{finding.severity:<6} ", _COLOURS[finding.severity])
-    head.append(f"{finding.value:.2f}  ")
-    head.append(safe(f"{finding.kind}  line {where}"), "bold")
-    if finding.consensus in {"reached", "rejected"}:
-        head.append(f"  {finding.consensus}", "green" if finding.consensus == "reached" else "yellow")
-    console.print(head, soft_wrap=True)
-    console.print(Text(f"      {safe(finding.message)}"), soft_wrap=True)
+def _finding(page: _Page, finding: ReportedFinding, column: int) -> None:
+    lead = Text.assemble("  ", (f"{finding.severity:<6}", _COLOURS[finding.severity]), f"  {finding.value:.2f}  ")
+    head = Text.assemble((f"line {finding.lines[0]:>{column}}", "bold"), f"  {safe(finding.kind)}", _standing(finding))
+    page.line(head, lead=lead, indent=lead.cell_len)
+    page.line(safe(finding.message), indent=_TEXT_COLUMN)
     if finding.code:
-        console.print(Text(f"      | {safe(finding.code)}", "dim"), soft_wrap=True)
-    console.print(Text(safe(f"      says: {_says(finding)}"), "dim"), soft_wrap=True)
+        page.line(Text(safe(finding.code), "dim"), lead=" " * (_TEXT_COLUMN - 2) + "|", indent=_TEXT_COLUMN)
+    if finding.count > 1:
+        _labelled(page, "also", _also(finding))
+    _labelled(page, "says", _says(finding), "dim")
     for objection in finding.objects:
-        console.print(Text(safe(f"      against: {objection.witness}: {objection.reason}"), "yellow"), soft_wrap=True)
+        _labelled(page, "against", f"{objection.witness}: {objection.reason}", "yellow")
     if finding.advice:
-        console.print(Text(safe(f"      do: {finding.advice}")), soft_wrap=True)
+        _labelled(page, "do", finding.advice)
+
+
+def _labelled(page: _Page, label: str, text: str, style: str = "") -> None:
+    lead = Text(f"{label:>{_TEXT_COLUMN - 2}}", "dim" if style == "dim" or not style else style)
+    page.line(Text(safe(text), style), lead=lead, indent=_TEXT_COLUMN)
+
+
+def _standing(finding: ReportedFinding) -> Text:
+    """How a finding stands in the field; nothing where one lineage says it and none is against."""
+    votes = f"{finding.support:g} for, {finding.oppose:g} against" if finding.oppose else f"{finding.support:g} for"
+    if finding.consensus == "rejected":
+        return Text(f"  rejected, {votes}", "yellow")
+    if finding.is_contested:
+        return Text(f"  contested, {votes}", "yellow")
+    if finding.consensus == "reached":
+        return Text(f"  corroborated, {votes}", "green")
+    return Text(f"  opposed, {votes}", "yellow") if finding.oppose else Text()
+
+
+def _also(finding: ReportedFinding) -> str:
+    """The other lines on which the same stands."""
+    others = finding.lines[1 : 1 + _LINES_SHOWN]
+    more = finding.count - 1 - len(others)
+    return f"line {', '.join(map(str, others))}" + (f" and {more:,} more" if more else "")
 
 
 def _says(finding: ReportedFinding) -> str:
     """The witnesses that make a finding, those of one lineage together."""
     lineages: dict[str, list[str]] = {}
-    for t in finding.says:
-        lineages.setdefault(t.lineage, []).append(f"{t.witness} ({', '.join(t.rules)}, {t.confidence:.0%} sure)")
+    for said in finding.says:
+        words = f"{said.witness} ({', '.join(said.rules)}, {said.confidence:.0%} sure)"
+        lineages.setdefault(said.lineage, []).append(words)
     return "; ".join(
         " and ".join(witnesses) + (", one lineage" if len(witnesses) > 1 else "") for witnesses in lineages.values()
     )
 
 
-def _unread(console: Console, report: Report) -> None:
+def _unread(page: _Page, report: Report) -> None:
     if not report.unread:
         return
-    console.print()
-    console.print(Text("Not read, or not by all", "bold underline"))
+    page.line()
+    page.line(Text("Not read, or not by all", "bold underline"))
     for entry in report.unread:
         by = f" ({', '.join(entry.witnesses)})" if entry.witnesses else ""
-        console.print(Text(f"  {safe(entry.path)}: {safe(entry.reason)}{by}"), soft_wrap=True)
+        page.line(safe(f"{entry.path}: {entry.reason}{by}"), lead="  ", indent=4)
+
+
+def _foot(page: _Page, report: Report, left_out: int, gate: Gate | None) -> None:
+    summary = report.summary
+    line = Text(f"{_many(len(report.findings), 'finding')}: ", "bold")
+    counts = (Text(f"{summary[level]:,} {level}", _COLOURS[level] if summary[level] else "dim") for level in _COLOURS)
+    line.append_text(Text(", ").join(counts))
+    if report.mode == "field":
+        line.append(f"; {summary['corroborated']:,} corroborated by two lineages, {summary['contested']:,} contested")
+    if left_out:
+        line.append(f"; {left_out:,} of lower severity left out")
+    page.line(line)
+    for witness in report.witnesses:
+        if witness.state == "failed":
+            page.line(Text(safe(f"{witness.name} failed: {witness.reason}"), _STATE_COLOURS["failed"]))
+    page.line(_verdict(report, gate))
+
+
+def _verdict(report: Report, gate: Gate | None) -> Text:
+    """What it comes to, in one sentence."""
+    standing = [finding for finding in report.findings if not finding.is_contested]
+    if report.interrupted:
+        ended = [witness.name for witness in report.witnesses if witness.state == "done"]
+        verdict, style = f"Stopped before the end: {', '.join(ended) or 'no witness'} had ended.", "bold yellow"
+    elif not report.source.files:
+        verdict, style = "There was nothing to review.", "bold yellow"
+    elif gate is not None and gate.standing:
+        stand = "1 finding stands" if gate.standing == 1 else f"{gate.standing:,} findings stand"
+        verdict, style = f"--fail-on {gate.level} fails: {stand} uncontested.", "bold red"
+    elif any(witness.state == "failed" for witness in report.witnesses):
+        verdict, style = "Incomplete: not every witness could say what it knows.", "bold yellow"
+    elif gate is not None:
+        verdict, style = f"--fail-on {gate.level} passes: nothing at that level stands uncontested.", "bold green"
+    elif standing:
+        stand = "1 stands" if len(standing) == 1 else f"{len(standing):,} stand"
+        place = f"{standing[0].path}, line {standing[0].lines[0]}"
+        verdict, style = f"{stand} uncontested; look first at {place}.", "bold"
+    else:
+        verdict, style = "Nothing stands uncontested." if report.findings else "Nothing found.", "bold green"
+    return Text(safe(verdict), style)
 
 
 def _by_file(findings: Iterable[ReportedFinding]) -> list[tuple[str, list[ReportedFinding]]]:
@@ -159,51 +329,106 @@ def _many(count: int, noun: str, plural: str = "") -> str:
     return f"{count:,} {noun if count == 1 else plural or noun + 's'}"
 
 
-def _console() -> Console:
-    return Console(highlight=False, markup=False, emoji=False)
+class _Row:
+    """What is shown of one witness."""
+
+    def __init__(self) -> None:
+        self.state = "waiting"
+        self.findings = 0
+        self.started_s: float | None = None
+        self.ended_s: float | None = None
+
+    @property
+    def has_ended(self) -> bool:
+        return self.state in {"done", "failed"}
+
+    @property
+    def is_on_call(self) -> bool:
+        """Whether it reads nothing by itself, and only checks others."""
+        return self.state == "checking"
 
 
 class Progress:
-    """What each witness is doing, on stderr while it is a terminal; otherwise nothing.
+    """What each witness is doing, on stderr while it is a terminal that can show it; otherwise nothing.
 
     Args:
         names: the witnesses.
+        phase: what the review as a whole begins with.
     """
 
-    def __init__(self, names: list[str]) -> None:
-        console = Console(stderr=True, highlight=False, markup=False, emoji=False)
-        self._progress = RichProgress(
-            TextColumn("{task.description}", markup=False),
-            BarColumn(bar_width=24),
-            TextColumn("{task.fields[state]}", markup=False),
-            TimeElapsedColumn(),
-            console=console,
-            transient=True,
-            disable=not console.is_terminal,
-        )
-        self._whole = self._progress.add_task("review", total=len(names), state="")
-        self._rows: dict[str, TaskID] = {
-            name: self._progress.add_task(f"  {name}", total=None, start=False, state="waiting") for name in names
-        }
+    def __init__(self, names: list[str], phase: str) -> None:
+        self._console = console = _console(stderr=True)
+        self._clock_s: Callable[[], float] = console.get_time
+        self._started_s = self._clock_s()
+        self._rows = {name: _Row() for name in names}
+        self._phase = safe(phase)
+        rich_text = console.encoding.lower().startswith("utf")
+        self._marks = {"done": "✓", "failed": "✗"} if rich_text else {"done": "+", "failed": "x"}
+        self._spinner = Spinner("dots" if rich_text else "line", style="cyan")
+        self._live: Live | None = None
+        if console.is_terminal and not console.is_dumb_terminal:
+            self._live = Live(
+                console=console,
+                transient=True,
+                refresh_per_second=12.5,
+                redirect_stdout=False,
+                redirect_stderr=False,
+                get_renderable=self._picture,
+            )
 
     def __enter__(self) -> Self:
-        self._progress.start()
+        if self._live is not None:
+            self._live.start(refresh=True)
         return self
 
     def __exit__(self, *_: object) -> None:
-        self._progress.stop()
+        if self._live is not None:
+            self._live.stop()
 
     def say(self, text: str) -> None:
         """Show what the review as a whole is at."""
-        self._progress.update(self._whole, state=safe(text))
+        self._phase = safe(text)
 
     def update(self, name: str, status: Status) -> None:
         """Show what one witness says of itself."""
         row = self._rows[name]
-        found = f", {_many(status.findings, 'finding')}" if status.findings else ""
-        self._progress.start_task(row)
-        self._progress.update(row, state=f"{status.state}{found}")
-        if status.state in {"done", "failed", "checking"}:
-            self._progress.update(row, total=1, completed=1)
-            self._progress.stop_task(row)
-            self._progress.advance(self._whole)
+        row.started_s = self._clock_s() if row.started_s is None else row.started_s
+        row.state, row.findings = status.state, status.findings
+        row.ended_s = self._clock_s() if row.has_ended else None
+
+    def _picture(self) -> RenderableType:
+        now_s = self._clock_s()
+        ended = sum(row.has_ended for row in self._rows.values())
+        reading = sum(not row.is_on_call for row in self._rows.values())
+        whole = Table.grid(padding=(0, 1))
+        whole.add_column(no_wrap=True)
+        whole.add_column(width=16)
+        whole.add_column(no_wrap=True, overflow="ellipsis")
+        whole.add_row(
+            Text("smesh review", "bold"),
+            ProgressBar(reading, ended, complete_style="cyan", finished_style="green"),
+            Text(f"{ended}/{reading}  {now_s - self._started_s:.0f} s  {self._phase}", "dim"),
+        )
+        rows = Table.grid(padding=(0, 1))
+        rows.add_column(min_width=1, no_wrap=True)
+        for justify in ("left", "left", "right", "right"):
+            rows.add_column(justify=justify, no_wrap=True, overflow="ellipsis")
+        shown = 5 if self._console.width >= _PROGRESS_WIDTH else 3
+        for name, row in self._rows.items():
+            rows.add_row(*self._cells(name, row, now_s)[:shown])
+        return Group(whole, rows)
+
+    def _cells(self, name: str, row: _Row, now_s: float) -> list[RenderableType]:
+        if row.started_s is None or row.is_on_call:
+            state = "checks others" if row.is_on_call else row.state
+            return ["", Text(name, "dim"), Text(state, "dim"), "", ""]
+        mark: RenderableType = self._spinner
+        if row.state in self._marks:
+            mark = Text(self._marks[row.state], _STATE_COLOURS[row.state])
+        return [
+            mark,
+            Text(name),
+            Text(row.state, _STATE_COLOURS.get(row.state, "")),
+            Text(_many(row.findings, "finding") if row.findings else ""),
+            Text(f"{(row.ended_s or now_s) - row.started_s:.1f} s", "dim"),
+        ]

@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-import asyncio
+import math
 import signal
-import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -13,7 +12,9 @@ import click
 from smesh_cli import exits
 
 if TYPE_CHECKING:
-    from smesh_agent.workflows.review import Report
+    import asyncio
+
+    from smesh_agent.workflows.review import Profile, Report
 
 __all__ = ["review"]
 
@@ -62,61 +63,109 @@ def review(
     no_field: bool,
     jobs: int | None,
     timeout_s: float | None,
-) -> None:
+) -> int:
     """Review a repository by agents that coordinate through a field.
 
     Security, performance, style and documentation witnesses wrap analyzers (ruff, bandit, detect-secrets, radon,
     vulture) and run at the same time. They meet at what they find: independent witnesses corroborate each other,
     and witnesses with evidence against a finding say so. No model, key, network or server is used.
 
-    Exit codes: 0 done, 1 findings at or above --fail-on, 2 error, 130 stopped by Ctrl-C.
+    Ctrl-C stops the review and prints what was found by then; a second one ends it at once.
+
+    Exit codes: 0 done, 1 findings at or above --fail-on, 2 error, a witness that failed or nothing to review,
+    130 stopped by Ctrl-C, 143 by SIGTERM.
     """
     from smesh_agent.errors import AgentError  # noqa: PLC0415 - keeps `smesh --help` light
     from smesh_agent.workflows.review import Severity, at_least, gates  # noqa: PLC0415
 
-    from smesh_cli import render  # noqa: PLC0415
+    from smesh_cli import render, stopping  # noqa: PLC0415
+
+    if not path:
+        raise click.BadParameter("it is empty.", param_hint="--path")
+    if timeout_s is not None and math.isnan(timeout_s):
+        raise click.BadParameter("it is not a number.", param_hint="--timeout")
+
+    place = Path(path).absolute()
+
+    async def work(stop: asyncio.Event) -> Report:
+        return await _review(place, stop, no_field=no_field, jobs=jobs, timeout_s=timeout_s)
 
     try:
-        report = asyncio.run(_run(Path(path), no_field=no_field, jobs=jobs, timeout_s=timeout_s))
+        report, stopped_by = stopping.run(work)
     except AgentError as error:
         render.error(str(error))
-        sys.exit(exits.ERROR)
+        return exits.ERROR
+    gate = None
+    if fail_on != "never":
+        level = Severity[fail_on.upper()]
+        gate = render.Gate(fail_on, sum(gates(finding, level) for finding in report.findings))
     shown = at_least(report, Severity[min_severity.upper()])
     if output == "json":
         render.json(shown)
     else:
-        render.review(shown, limit=limit)
-    failed = [witness for witness in report.witnesses if witness.state == "failed"]
-    for witness in failed:
-        render.error(f"{witness.name} failed, so its findings are missing: {witness.reason}")
+        render.review(shown, limit=limit, left_out=len(report.findings) - len(shown.findings), gate=gate)
+    troubles = _troubles(report)
+    for trouble in troubles:
+        render.error(trouble)
     if report.interrupted:
-        render.error("stopped; the report holds what had been found by then")
-        sys.exit(exits.INTERRUPTED)
-    if fail_on != "never" and any(gates(finding, Severity[fail_on.upper()]) for finding in report.findings):
-        sys.exit(exits.FINDINGS)
-    if failed:
-        sys.exit(exits.ERROR)
+        return exits.TERMINATED if stopped_by == signal.SIGTERM else exits.INTERRUPTED
+    if gate is not None and gate.standing:
+        return exits.FINDINGS
+    return exits.ERROR if troubles else exits.OK
 
 
-async def _run(path: Path, *, no_field: bool, jobs: int | None, timeout_s: float | None) -> Report:
-    """Run the review under a progress display; the first Ctrl-C stops it and keeps what was found."""
+def _troubles(report: Report) -> list[str]:
+    """What keeps a report from being the whole answer, each as one line."""
+    if report.interrupted:
+        return ["stopped; the report holds what had been found by then"]
+    troubles = []
+    failed = [witness for witness in report.witnesses if witness.state == "failed"]
+    if len(failed) == 1:
+        troubles.append(f"{failed[0].name} failed, so the report lacks what it knows: {failed[0].reason}")
+    elif failed:
+        names = ", ".join(witness.name for witness in failed)
+        troubles.append(
+            f"{len(failed)} witnesses failed, so the report lacks what they know: "
+            f"{names} ({failed[0].name}: {failed[0].reason})"
+        )
+    if not report.source.files:
+        binary = report.source.binary_files
+        others = f", only {binary:,} binary file{'s' * (binary != 1)}" if binary else ""
+        troubles.append(f"nothing to review: no text file in {report.source.path}{others}")
+    return troubles
+
+
+async def _review(
+    path: Path, stop: asyncio.Event, *, no_field: bool, jobs: int | None, timeout_s: float | None
+) -> Report:
+    """Run the review under a progress display, until it is done or told to stop."""
+    import asyncio  # noqa: PLC0415 - keeps `smesh --help` light
+
     from smesh_agent.tree import Tree  # noqa: PLC0415
     from smesh_agent.workflows.review import default_profiles, run_review, run_union  # noqa: PLC0415
 
-    from smesh_cli import render  # noqa: PLC0415
+    from smesh_cli import render, stopping  # noqa: PLC0415
 
-    stop = asyncio.Event()
-    loop = asyncio.get_running_loop()
-
-    def stop_once() -> None:
-        stop.set()
-        loop.remove_signal_handler(signal.SIGINT)
-
-    loop.add_signal_handler(signal.SIGINT, stop_once)
     profiles = default_profiles(jobs=jobs, timeout_s=timeout_s)
-    with render.Progress([profile.name for profile in profiles]) as progress:
-        progress.say(f"taking the inventory of {path}")
-        tree = await asyncio.to_thread(Tree.scan, path)
+    if no_field:
+        profiles = [profile for profile in profiles if profile.analyzer is not None]
+    with render.Progress([profile.name for profile in profiles], "taking the inventory") as progress:
+        tree = await stopping.unless_stopped(asyncio.to_thread(Tree.scan, path), stop)
+        if tree is None:
+            return _nothing_read(path, profiles, mode="union" if no_field else "field")
         progress.say(f"{len(tree.files):,} files")
         run = run_union if no_field else run_review
         return await run(tree, profiles, stop=stop, watcher=progress.update)
+
+
+def _nothing_read(path: Path, profiles: list[Profile], *, mode: str) -> Report:
+    """The report of a review that was stopped before it knew what there is to read."""
+    import msgspec  # noqa: PLC0415 - keeps `smesh --help` light
+    from smesh_agent.tree import Tree  # noqa: PLC0415
+    from smesh_agent.workflows.review.report import build  # noqa: PLC0415
+    from smesh_core import node_id  # noqa: PLC0415
+
+    nothing = Tree(root=path, files=(), skipped=(), binary=0, digest="")
+    witnesses = {node_id(profile.name): profile for profile in profiles}
+    report = build(nothing, (), witnesses, signals=0, interrupted=True, duration_s=0.0)
+    return msgspec.structs.replace(report, mode=mode)

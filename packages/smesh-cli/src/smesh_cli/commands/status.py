@@ -4,15 +4,19 @@ from __future__ import annotations
 
 import click
 
+from smesh_cli import exits
+
 __all__ = ["status"]
 
 
 @click.command(epilog="Example:  smesh status --json")
 @click.option("--json", "as_json", is_flag=True, help="Print JSON, documented in docs/reference/cli.md.")
-def status(*, as_json: bool) -> None:
+def status(*, as_json: bool) -> int:
     """Show versions, engine, processor, analyzers and model backends.
 
     API keys are reported as set or not set, and never printed.
+
+    Exit codes: 0 done, 2 error; a backend that cannot be reached is no error.
     """
     from smesh_agent.status import collect  # noqa: PLC0415 - keeps `smesh --help` light
 
@@ -23,3 +27,4 @@ def status(*, as_json: bool) -> None:
         render.json(facts)
     else:
         render.status(facts)
+    return exits.OK

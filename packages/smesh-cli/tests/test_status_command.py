@@ -1,0 +1,110 @@
+"""`smesh status` as a user sees it; what it finds out, and how, is tested where it is found out."""
+
+from __future__ import annotations
+
+import http.server
+import threading
+from importlib import metadata
+
+import pytest
+
+KEYS = {
+    "schema", "distributions", "python", "platform", "cpu", "cores", "engine", "numpy", "numba", "analyzers",
+    "backends",
+}  # fmt: skip
+BACKEND_KEYS = {"name", "url", "reachable", "key", "version", "models", "detail"}
+MARKER = "marker-" + "0123456789abcdef"
+
+
+@pytest.fixture
+def server():
+    """A loopback server that speaks a little Ollama and answers 404 to the rest; it keeps what it was asked."""
+
+    answers = {
+        "/api/version": b'{"version": "0.31.4"}',
+        "/api/tags": b'{"models": [{"name": "qwen2.5-coder:7b", "size": 1}, {"name": "\\u001b[31mred"}]}',
+    }
+
+    class Handler(http.server.BaseHTTPRequestHandler):
+        def do_GET(self) -> None:
+            self.server.asked.append(f"{self.requestline}\n{self.headers}")
+            body = answers.get(self.path)
+            head = f"HTTP/1.0 {200 if body else 404} As told\r\nContent-Length: {len(body or b'')}\r\n\r\n"
+            self.wfile.write(head.encode() + (body or b""))  # in one piece, so that nothing waits for the rest
+
+    with http.server.ThreadingHTTPServer(("127.0.0.1", 0), Handler) as serving:
+        serving.asked = []
+        serving.url = f"http://127.0.0.1:{serving.server_port}"
+        thread = threading.Thread(target=serving.serve_forever, kwargs={"poll_interval": 0.01})
+        thread.start()
+        yield serving
+        serving.shutdown()
+        thread.join()
+
+
+def test_the_text_says_what_is_installed(smesh) -> None:
+    ran = smesh("status")
+    assert (ran.code, ran.err) == (0, "")
+    rows = {line.split()[0]: line for line in ran.out.splitlines() if line.startswith("  ")}
+    for name in ("smesh-core", "smesh-runtime", "smesh-agent", "smesh-cli", "ruff", "bandit", "radon", "vulture"):
+        assert rows[name].split()[1] == metadata.version(name)
+    assert f"NumPy {metadata.version('numpy')}" in rows["engine"]
+    assert f"numba {metadata.version('numba')} is unused" in rows["engine"]
+    assert "usable" in rows["processor"]
+    assert "not reachable at http://127.0.0.1:9: not running, or not reachable" in rows["ollama"]
+    assert "no key, not asked at https://api.anthropic.com: set ANTHROPIC_API_KEY" in rows["claude"]
+    assert "\x1b" not in ran.out
+
+
+def test_the_json_has_the_documented_shape(smesh) -> None:
+    ran = smesh("status", "--json")
+    assert (ran.code, ran.err) == (0, "")
+    facts = ran.json
+    assert facts.keys() == KEYS
+    assert (facts["schema"], facts["engine"]) == ("smesh.status/1", "numpy")
+    assert facts["analyzers"].keys() == {"ruff", "bandit", "detect-secrets", "radon", "vulture"}
+    assert facts["cores"] >= 1
+    assert [backend.keys() for backend in facts["backends"]] == [BACKEND_KEYS, BACKEND_KEYS]
+    ollama, claude = facts["backends"]
+    assert (ollama["name"], ollama["reachable"], ollama["key"], ollama["models"]) == ("ollama", False, None, [])
+    assert (claude["name"], claude["reachable"], claude["key"]) == ("claude", None, False)
+
+
+def test_ollama_and_its_models(smesh, server) -> None:
+    """A proxy in the environment, which nothing answers at, is not asked about this machine."""
+    proxies = dict.fromkeys(["HTTP_PROXY", "http_proxy", "ALL_PROXY", "all_proxy"], "http://127.0.0.1:9")
+    env = {"OLLAMA_HOST": server.url} | proxies
+    ran = smesh("status", env=env)
+    (row,) = (line for line in ran.out.splitlines() if line.startswith("  ollama"))
+    assert row.endswith(f"reachable at {server.url}: version 0.31.4; qwen2.5-coder:7b, \\x1b[31mred")
+    assert (ran.code, ran.err) == (0, "")
+    ollama, _ = smesh("status", "--json", env=env).json["backends"]
+    assert (ollama["reachable"], ollama["version"]) == (True, "0.31.4")
+    assert ollama["models"] == ["qwen2.5-coder:7b", "\x1b[31mred"]
+
+
+@pytest.mark.parametrize("options", [[], ["--json"]], ids=str)
+def test_a_key_is_said_to_be_set_and_goes_nowhere(smesh, server, options) -> None:
+    env = {"ANTHROPIC_API_KEY": MARKER, "ANTHROPIC_BASE_URL": f"http://user:{MARKER}@127.0.0.1:{server.server_port}"}
+    ran = smesh("status", *options, env=env)
+    assert (ran.code, ran.err) == (0, "")
+    assert MARKER not in ran.out
+    if options:
+        (claude,) = (backend for backend in ran.json["backends"] if backend["name"] == "claude")
+        assert (claude["key"], claude["reachable"], claude["url"]) == (True, True, server.url)
+        assert claude["detail"] == "answered with HTTP 404"
+    else:
+        assert f"key set, reachable at {server.url}: answered with HTTP 404" in ran.out
+    assert len(server.asked) == 1
+    assert MARKER not in server.asked[0]
+    assert "authorization" not in server.asked[0].lower()
+
+
+@pytest.mark.parametrize("options", [[], ["--json"]], ids=str)
+@pytest.mark.parametrize("host", ["http://[", "http://\x1b[31m", "\udcff"], ids=ascii)
+def test_a_nonsense_address_is_no_crash(smesh, host, options) -> None:
+    env = {"OLLAMA_HOST": host, "ANTHROPIC_BASE_URL": host, "ANTHROPIC_API_KEY": MARKER}
+    ran = smesh("status", *options, env=env)
+    assert (ran.code, ran.err) == (0, "")
+    assert "its address is not one that can be asked" in ran.out or "not running, or not reachable" in ran.out
+    assert all(c.isprintable() or c == "\n" for c in ran.out)
