@@ -26,6 +26,7 @@ RUN_ELSEWHERE = (
     ".uv/bin/uv run --all-packages mypy",
     ".uv/bin/uv run --all-packages lint-imports",
     ".uv/bin/uv run --all-packages coverage",
+    ".uv/bin/uv run --all-packages python benchmarks/",  # by tests/test_benchmarks.py, in small
     "scripts/check-wheels",
 )
 

@@ -93,6 +93,20 @@ def test_a_stop_prints_what_was_found_and_leaves_nobody_behind(start, until, lar
     assert not any(is_alive(pid, line) for pid, line in workers.items())
 
 
+def test_ctrl_c_where_the_event_loop_has_no_signals(start, until, injected, large) -> None:
+    """As on Windows."""
+    env = injected(
+        "import asyncio\ndef no_signals(*_): raise NotImplementedError\n"
+        "asyncio.SelectorEventLoop.add_signal_handler = no_signals\n"
+    )
+    process = start("review", "--path", large, env=env)
+    until(lambda: workers_of(process))
+    process.send_signal(signal.SIGINT)
+    out, err = process.communicate(timeout=END_S)
+    assert (process.returncode, err.count(b"\n")) == (130, 1)
+    assert b"\nStopped before the end: " in out
+
+
 def test_a_second_ctrl_c_ends_it_at_once(start, until, large) -> None:
     """After the first, the report cannot be written: nobody reads the pipe, and it is full."""
     read, write = os.pipe()

@@ -48,7 +48,7 @@ def cli() -> None:
 def main() -> NoReturn:
     """Run the command line; an error is one line on stderr and a documented exit code, never a traceback.
 
-    With ``SMESH_DEBUG`` set, an unexpected error keeps its traceback.
+    With ``SMESH_DEBUG`` set, the traceback of an unexpected error comes before the line.
     """
     _open_closed_streams()
     code = _run()
@@ -73,10 +73,10 @@ def _run() -> int:
         code = exits.OK
     except CliError as error:
         complaint = str(error)
-    except Exception as error:
-        if os.environ.get("SMESH_DEBUG"):
-            raise
+    except Exception as error:  # noqa: BLE001 - whatever it is, its user gets one line
         complaint = f"unexpected {type(error).__name__}: {error} (SMESH_DEBUG=1 shows where)"
+        if os.environ.get("SMESH_DEBUG"):
+            sys.excepthook(type(error), error, error.__traceback__)
     if complaint:
         from smesh_cli import render  # noqa: PLC0415 - keeps `smesh --help` light
 
