@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 
+import msgspec
 import pytest
 from smesh_agent.tree import Tree
 from smesh_agent.workflows.review import Report, default_profiles, run_review, run_union
@@ -11,6 +12,7 @@ from smesh_agent.workflows.review import Report, default_profiles, run_review, r
 # Put together here, so that a review of this repository finds nothing in it.
 PASSWORD = "pass" + "word"
 REAL = "hunter2-" + "Xk9#qLw"
+REAL_SHOWN = f'{PASSWORD} = "hu…"'
 FILES = {
     "app.py": f"""
 import os
@@ -71,9 +73,14 @@ def test_every_witness_ends_well_and_each_kind_of_role_takes_part(report) -> Non
 
 
 def test_bandit_and_ruff_are_one_lineage_and_detect_secrets_another(report) -> None:
-    finding = one(report, "CWE-798", REAL)
+    finding = one(report, "CWE-798", REAL_SHOWN)
     assert {said.witness for said in finding.says} == {"bandit", "ruff-security", "detect-secrets"}
     assert (finding.support, finding.consensus, finding.objects) == (2.0, "reached", [])
+
+
+def test_a_report_does_not_repeat_a_credential(report) -> None:
+    assert REAL_SHOWN in (text := msgspec.json.encode(report).decode()).replace('\\"', '"')
+    assert REAL not in text
 
 
 def test_vulture_and_pyflakes_corroborate_an_unused_import(report) -> None:
@@ -87,7 +94,7 @@ def test_vulture_and_pyflakes_corroborate_an_unused_import(report) -> None:
     [
         ("layout", "CWE-703", "assert subprocess"),
         ("layout", "CWE-78", "assert subprocess"),
-        ("literals", "CWE-798", '= "changeme"'),
+        ("literals", "CWE-798", '_old = "ch…"'),
         ("idioms", "unreachable-code", "yield"),
         ("names", "unused-import", "from package.inner import helper"),
         ("names", "unused-function", "@route"),
@@ -103,7 +110,7 @@ def test_context_speaks_against(report, witness: str, kind: str, code: str) -> N
 
 
 @pytest.mark.parametrize(
-    ("kind", "code"), [("CWE-798", REAL), ("unreachable-code", "print("), ("unused-import", "import os")]
+    ("kind", "code"), [("CWE-798", REAL_SHOWN), ("unreachable-code", "print("), ("unused-import", "import os")]
 )
 def test_context_does_not_speak_against_what_holds(report, kind: str, code: str) -> None:
     assert one(report, kind, code).objects == []

@@ -230,10 +230,21 @@ class _Ignores(NamedTuple):
     def exclude(self, path: str) -> bool:
         """Whether ``path`` (a directory's ends in ``/``) is to be passed over."""
         for rules in (*reversed(self.smesh), *reversed(self.git)):
-            include = rules.spec.check_file(path[len(rules.base) :]).include
+            include = _last_word(rules.spec, path[len(rules.base) :])
             if include is not None:
                 return include
         return False
+
+
+def _last_word(spec: GitIgnoreSpec, path: str) -> bool | None:
+    """What the last pattern that matches this very path says; patterns for what lies above it have been asked there."""
+    for pattern in reversed(list(spec.patterns)):
+        found = pattern.match_file(path) if pattern.include is not None else None
+        if found is not None:
+            above = found.match.groupdict().get("ps_d")
+            if above is None or found.match.end("ps_d") == len(path):
+                return pattern.include
+    return None
 
 
 class _Scan:

@@ -102,7 +102,7 @@ async def run_process(
                 await _converse(child, request, answer, complaint)
             clean = True
         except TimeoutError:
-            raise HungError(name, f"no answer within {timeout_s:.0f} s") from None
+            raise HungError(name, f"no answer within {timeout_s:g} s") from None
         except _TooMuchError:
             reason = f"an answer of more than {ANSWER_BYTES_MAX // 1024 // 1024} MiB"
             raise AnalyzerFailedError(name, reason) from None
@@ -152,8 +152,12 @@ async def _end(child: asyncio.subprocess.Process, *, clean: bool) -> None:
     """Make sure that the child and all it started are gone, even if we are cancelled once more meanwhile."""
     if not clean:
         _kill(child)
-    # Process has no public way to let go of pipes that nobody will read to their end.
-    child._transport.close()  # type: ignore[attr-defined]  # noqa: SLF001
+    # Process has no public way to let go of pipes that nobody will read to their end. Only the pipes: closing the
+    # whole transport before the child is gone would take its exit code from the watcher that waits for it.
+    transport = child._transport  # type: ignore[attr-defined]  # noqa: SLF001
+    for descriptor in (0, 1, 2):
+        if (pipe := transport.get_pipe_transport(descriptor)) is not None:
+            pipe.close()
     gone = asyncio.ensure_future(child.wait())
     interrupted: asyncio.CancelledError | None = None
     while not gone.done():
@@ -161,6 +165,7 @@ async def _end(child: asyncio.subprocess.Process, *, clean: bool) -> None:
             await asyncio.shield(gone)
         except asyncio.CancelledError as error:
             interrupted = error
+    transport.close()
     if interrupted is not None:
         raise interrupted
 

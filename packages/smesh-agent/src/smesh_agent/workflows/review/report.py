@@ -13,6 +13,8 @@ import msgspec
 from smesh_core import StanceKind
 
 from smesh_agent.analyzers.base import Severity
+from smesh_agent.analyzers.rules import CREDENTIALS
+from smesh_agent.redaction import redacted
 from smesh_agent.workflows.review.messages import LINES_MAX, Failure, Finding, Result, UnreadFile, decode
 
 if TYPE_CHECKING:
@@ -39,6 +41,7 @@ __all__ = [
     "ranked",
     "source_of",
     "summary_of",
+    "without_credentials",
 ]
 
 STOPPED: Final = "the review was stopped before it had ended"
@@ -225,7 +228,7 @@ def build(
         mode="field",
         source=source_of(tree),
         summary=summary_of(findings),
-        findings=ranked(findings),
+        findings=ranked(without_credentials(findings)),
         unread=sorted(unread, key=lambda entry: (entry.path, entry.reason)),
         witnesses=[
             _summary(profile, ended.get(node), counts[node], objections[node], interrupted=interrupted)
@@ -241,7 +244,8 @@ def source_of(tree: Tree) -> Source:
     """What a tree holds, in numbers."""
     python = tree.python()
     return Source(
-        path=str(tree.root),
+        # A path may hold bytes that are no text; a report is text throughout.
+        path=str(tree.root).encode(errors="surrogateescape").decode(errors="backslashreplace"),
         digest=tree.digest,
         files=len(tree.files),
         python_files=len(python),
@@ -279,6 +283,18 @@ def rank_of(severity: Severity, value: float) -> float:
 def ranked(findings: Iterable[ReportedFinding]) -> list[ReportedFinding]:
     """Highest rank first; equal ranks by support, then by place."""
     return sorted(findings, key=lambda f: (-f.rank, -f.support, f.path, f.lines, f.kind))
+
+
+def without_credentials(findings: list[ReportedFinding]) -> list[ReportedFinding]:
+    """The findings with no line shown in full that any of them calls a credential.
+
+    A report ends up in logs, and another finding about the same line would repeat what that one must not.
+    """
+    places = {(f.path, line) for f in findings if f.kind == CREDENTIALS for line in f.lines}
+    return [
+        msgspec.structs.replace(f, code=redacted(f.code)) if any((f.path, line) in places for line in f.lines) else f
+        for f in findings
+    ]
 
 
 def _reported(reading: Reading, emissions: list[Signal], names: _Names) -> ReportedFinding:

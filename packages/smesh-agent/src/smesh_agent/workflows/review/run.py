@@ -29,6 +29,7 @@ from smesh_agent.workflows.review.report import (
     rank_of,
     source_of,
     summary_of,
+    without_credentials,
 )
 from smesh_agent.workflows.review.witness import SIGNAL_LIFE_NS, Profile, Witness, findings_of
 
@@ -131,7 +132,7 @@ async def union(
     witnesses: list[WitnessSummary] = []
     for profile in asked:
         outcome, state, reason = _how_it_ended(running[profile.name])
-        own = _alone(profile, outcome, tree)
+        own = await asyncio.to_thread(_alone, profile, outcome, tree)
         findings += own
         unread += [Unread(entry.path, [profile.name], entry.reason) for entry in outcome.unread]
         witnesses.append(WitnessSummary(profile.name, profile.role, profile.lineage, state, len(own), 0, reason))
@@ -140,7 +141,9 @@ async def union(
         mode="union",
         source=source_of(tree),
         summary=summary_of(findings),
-        findings=sorted(findings, key=lambda f: (-f.rank, f.path, f.lines, f.says[0].witness, f.kind)),
+        findings=sorted(
+            without_credentials(findings), key=lambda f: (-f.rank, f.path, f.lines, f.says[0].witness, f.kind)
+        ),
         unread=sorted(unread, key=lambda entry: (entry.path, entry.witnesses, entry.reason)),
         witnesses=witnesses,
         signals=0,

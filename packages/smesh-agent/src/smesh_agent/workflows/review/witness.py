@@ -16,7 +16,9 @@ import msgspec
 from smesh_core import DecayCurve, GoneError, Signal, SignalType
 
 from smesh_agent.analyzers.base import Analyzer
+from smesh_agent.analyzers.rules import CREDENTIALS
 from smesh_agent.errors import AnalyzerFailedError
+from smesh_agent.redaction import redacted
 from smesh_agent.workflows.review.messages import (
     LINES_MAX,
     TEXT_CHARACTERS_MAX,
@@ -185,12 +187,17 @@ def _finding(key: tuple[str, str, str], seen: list[Observation], tree: Tree) -> 
         line_hash=line_hash,
         lines=lines[:LINES_MAX],
         count=len(lines),
-        code=_shortened(tree.line(path, lines[0]).strip()),
+        code=_shortened(_shown(kind, tree.line(path, lines[0]).strip())),
         rules=sorted({one.rule for one in seen}),
         message=_shortened(speaker.message),
         severity=speaker.severity,
         advice=_shortened(speaker.advice),
     )
+
+
+def _shown(kind: str, code: str) -> str:
+    """A line as a report may show it: a report ends up in logs, so a credential is not repeated in it."""
+    return redacted(code) if kind == CREDENTIALS else code
 
 
 def _line_hash(normalised: str) -> str:
