@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib.util
 import re
 import subprocess
 import tomllib
@@ -49,6 +50,10 @@ def test_the_changelog_speaks_of_the_version(name: str) -> None:
     folder = ROOT / "packages" / f"smesh-{name}"
     version = re.search(r'__version__ = "(.+)"', (folder / f"src/smesh_{name}/__init__.py").read_text())[1]
     assert f"## {version}" in (folder / "CHANGELOG.md").read_text(encoding="utf-8")
+
+
+def test_numba_is_there_so_that_not_loading_it_means_something() -> None:
+    assert importlib.util.find_spec("numba") is not None
 
 
 def test_nothing_tracked_names_a_registry_or_locks_to_one() -> None:
