@@ -189,7 +189,7 @@ def test_the_union_as_text_within_a_limit(smesh, repository, union) -> None:
     assert "side by side, without a field" in ran.out
     assert not any(word in ran.out for word in ("corroborated", "contested,", "against"))
     assert ran.out.count("says  ") == 2
-    assert "Shown are the first 2; --limit 0 shows all." in ran.out
+    assert "Shown are 2 of 17; --limit 0 shows all." in ran.out
     assert f"{len(union['findings'])} findings: " in ran.out
 
 
@@ -239,3 +239,13 @@ def test_the_reviewed_repository_is_never_imported_from(smesh, tmp_path) -> None
     ran = smesh("review", "--format", "json", cwd=tmp_path, env={"PYTHONSAFEPATH": "1"})
     assert (ran.code, ran.err) == (0, "")
     assert ran.json["source"]["files"] == 4
+
+
+def test_contested_findings_come_under_a_heading_of_their_own(smesh, repository) -> None:
+    ran = smesh("review", "--path", repository, "--limit", "1")
+    before, heading, after = ran.out.partition("Contested: at least as much weight against as for")
+    assert heading
+    assert "against" not in before
+    assert "tests/test_orders.py" not in before
+    assert "tests/test_orders.py" in after
+    assert before.count("  says  ") == after.count("  says  ") == 1

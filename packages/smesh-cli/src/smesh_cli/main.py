@@ -55,6 +55,7 @@ def main() -> NoReturn:
     if code in exits.STOPPED:
         # Threads may still be busy with what nobody waits for any more, and a pipe may be full that nobody reads.
         os._exit(code)
+    _let_go_of_stdout()
     sys.exit(code)
 
 
@@ -90,6 +91,14 @@ def _invoke() -> int:
     # Not by cli.main: that answers Ctrl-C with an empty line, and a broken pipe with the code that means findings.
     with cli.make_context("smesh", sys.argv[1:]) as context:
         return int(cli.invoke(context))
+
+
+def _let_go_of_stdout() -> None:
+    """See to it that what could not be written does not fail once more, with a traceback, when the interpreter ends."""
+    try:
+        sys.stdout.flush()
+    except OSError:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
 
 def _open_closed_streams() -> None:

@@ -38,6 +38,8 @@ __all__ = ["Gate", "Progress", "error", "json", "review", "safe", "status"]
 _COLOURS: Final = {"high": "bold red", "medium": "yellow", "low": "cyan", "info": "dim"}
 _STATE_COLOURS: Final = {"done": "green", "failed": "red", "stopped": "yellow"}
 _LINES_SHOWN: Final = 5
+_CONTESTED_PART: Final = 10
+"""Of the findings that are shown, one contested one for so many that stand."""
 _TEXT_COLUMN: Final = 11
 """Where the text of a finding begins, after ``against`` and its like."""
 _TEXT_WIDTH_MIN: Final = 16
@@ -187,17 +189,19 @@ def review(report: Report, *, limit: int, left_out: int = 0, gate: Gate | None =
     """
     page = _Page()
     _head(page, report)
-    shown = report.findings[: limit or None]
-    for path, findings in _by_file(shown):
+    standing = [finding for finding in report.findings if not finding.is_contested]
+    contested = [finding for finding in report.findings if finding.is_contested]
+    _findings(page, standing[: limit or None])
+    if contested:
         page.line()
-        page.line(Text(safe(path), "bold underline"))
-        column = max(len(f"{finding.lines[0]}") for finding in findings)
-        for finding in findings:
-            _finding(page, finding, column)
+        page.line(Text("Contested: at least as much weight against as for", "bold"))
+    # What stands comes first; of the rest a few, to show what it is like.
+    _findings(page, contested[: -(-limit // _CONTESTED_PART) or None])
     _unread(page, report)
     page.line()
-    if len(shown) < len(report.findings):
-        page.line(Text(f"Shown are the first {len(shown):,}; --limit 0 shows all.", "dim"))
+    shown = min(len(standing), limit) + min(len(contested), -(-limit // _CONTESTED_PART))
+    if limit and shown < len(report.findings):
+        page.line(Text(f"Shown are {shown:,} of {len(report.findings):,}; --limit 0 shows all.", "dim"))
     _foot(page, report, left_out, gate)
     page.write()
 
@@ -212,6 +216,15 @@ def _head(page: _Page, report: Report) -> None:
     )
     if report.findings:
         page.line(Text("Each finding: severity, value from 0 to 1, line, class.", "dim"))
+
+
+def _findings(page: _Page, findings: list[ReportedFinding]) -> None:
+    for path, group in _by_file(findings):
+        page.line()
+        page.line(Text(safe(path), "bold underline"))
+        column = max(len(f"{finding.lines[0]}") for finding in group)
+        for finding in group:
+            _finding(page, finding, column)
 
 
 def _finding(page: _Page, finding: ReportedFinding, column: int) -> None:

@@ -65,6 +65,8 @@ def main(arguments: list[str]) -> None:
     name, root, position = arguments
     answer = os.dup(1)
     os.dup2(2, 1)
+    # Line by line, so that what a library prints stands before the complaint that a crash ends with.
+    sys.stdout = open(1, "w", buffering=1, closefd=False, encoding="utf-8", errors="replace")  # noqa: SIM115
     request = msgspec.json.decode(sys.stdin.buffer.readline(), type=Request)
     threading.Thread(target=_end_with_parent, daemon=True).start()
     warnings.simplefilter("ignore")  # what the reviewed code would warn of is not our concern

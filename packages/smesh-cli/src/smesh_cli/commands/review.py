@@ -46,7 +46,11 @@ _LEVELS = ["info", "low", "medium", "high"]
     help="Exit 1 if a finding at or above this level stands uncontested.",
 )
 @click.option(
-    "--limit", type=click.IntRange(min=0), default=50, show_default=True, help="Findings shown as text; 0 for all."
+    "--limit",
+    type=click.IntRange(min=0),
+    default=50,
+    show_default=True,
+    help="Uncontested findings shown as text, and a tenth as many contested ones; 0 for all.",
 )
 @click.option("--no-field", is_flag=True, help="The analyzers' findings side by side, for comparison.")
 @click.option("--jobs", type=click.IntRange(min=1), help="Analyzer processes at once.  [default: number of cores]")
