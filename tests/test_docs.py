@@ -100,6 +100,9 @@ def test_ci_runs_what_contributing_says() -> None:
     ci = (ROOT / ".ci" / "run").read_text(encoding="utf-8")
     for step in ("ruff format --check .", "ruff check .", "mypy", "lint-imports", "pip check", "scripts/check-wheels"):
         assert step in ci
+    for command in commands(ROOT / "CONTRIBUTING.md"):
+        if "coverage" in command:
+            assert command.partition("--all-packages")[2] in ci
 
 
 @pytest.mark.parametrize("page", PAGES, ids=name_of)
