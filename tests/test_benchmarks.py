@@ -14,6 +14,10 @@ ROOT = Path(__file__).parent.parent
 @pytest.mark.parametrize(
     ("script", "arguments", "shown"),
     [
+        ("core/bench.py", ["--quick", "--repeats", "1", "--only", "ticks"], "plain Python"),
+        ("core/bench.py", ["--quick", "--repeats", "1", "--only", "decay"], "ratio"),
+        ("core/bench.py", ["--quick", "--repeats", "1", "--only", "growth"], "reached"),
+        ("core/bench.py", ["--quick", "--repeats", "1", "--only", "memory"], "peak"),
         ("field/bench.py", ["--sizes", "50", "--repeats", "1"], "reinforce"),
         ("review/bench.py", ["--lines", "500", "--repeats", "1"], "one after another"),
     ],

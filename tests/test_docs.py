@@ -154,3 +154,16 @@ def test_an_error_in_a_block_would_be_seen(tmp_path: Path) -> None:
     )
     with pytest.raises(AssertionError):
         test_python_in_the_docs_runs(page, tmp_path)
+
+
+def test_the_tests_that_the_rules_of_networks_name_exist() -> None:
+    rows = re.findall(
+        r"^\| .+ \| `(test_\w+\.py)` \| (.+) \|$",
+        (ROOT / "docs/reference/network.md").read_text(encoding="utf-8"),
+        re.MULTILINE,
+    )
+    assert len(rows) > 30
+    for file, named in rows:
+        source = (ROOT / "packages/smesh-core/tests" / file).read_text(encoding="utf-8")
+        for test in re.findall(r"`(test_\w+)`", named):
+            assert f"def {test}(" in source, f"{file} has no {test}"

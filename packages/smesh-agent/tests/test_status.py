@@ -268,7 +268,9 @@ def test_the_installation(monkeypatch) -> None:
     # smesh-cli is above this package, and need not be there.
     installed = {name: version for name, version in facts.distributions.items() if name != "smesh-cli"}
     assert installed == {name: metadata.version(name) for name in ("smesh-core", "smesh-runtime", "smesh-agent")}
-    assert facts.engine == "numpy"
+    assert facts.engine == "numba"
+    monkeypatch.setattr(status, "default_engine", lambda: "numpy")
+    assert collect({"OLLAMA_HOST": NOTHING}).engine == "numpy"
     assert facts.cpu
     monkeypatch.setattr(status, "_ANALYZERS", ("no-such-distribution",))
     assert collect({"OLLAMA_HOST": NOTHING}).analyzers == {"no-such-distribution": None}

@@ -48,8 +48,8 @@ def test_the_text_says_what_is_installed(smesh) -> None:
     rows = {line.split()[0]: line for line in ran.out.splitlines() if line.startswith("  ")}
     for name in ("smesh-core", "smesh-runtime", "smesh-agent", "smesh-cli", "ruff", "bandit", "radon", "vulture"):
         assert rows[name].split()[1] == metadata.version(name)
-    assert f"NumPy {metadata.version('numpy')}" in rows["engine"]
-    assert f"numba {metadata.version('numba')} is unused" in rows["engine"]
+    assert f"fields on NumPy {metadata.version('numpy')}" in rows["engine"]
+    assert f"networks compiled by numba {metadata.version('numba')}" in rows["engine"]
     assert "usable" in rows["processor"]
     assert "not reachable at http://127.0.0.1:9: not running, or not reachable" in rows["ollama"]
     assert "no key, not asked at https://api.anthropic.com: set ANTHROPIC_API_KEY" in rows["claude"]
@@ -61,7 +61,7 @@ def test_the_json_has_the_documented_shape(smesh) -> None:
     assert (ran.code, ran.err) == (0, "")
     facts = ran.json
     assert facts.keys() == KEYS
-    assert (facts["schema"], facts["engine"]) == ("smesh.status/1", "numpy")
+    assert (facts["schema"], facts["engine"]) == ("smesh.status/1", "numba")
     assert facts["analyzers"].keys() == {"ruff", "bandit", "detect-secrets", "radon", "vulture"}
     assert facts["cores"] >= 1
     assert [backend.keys() for backend in facts["backends"]] == [BACKEND_KEYS, BACKEND_KEYS]

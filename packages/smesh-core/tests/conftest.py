@@ -7,7 +7,9 @@ The oracle reads plain lists of elements. It follows `docs/reference/signal-iden
 from __future__ import annotations
 
 import math
+import sys
 from fractions import Fraction
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
@@ -16,6 +18,8 @@ from smesh_core import EVERYONE, DecayCurve, Observer, Signal, Stance, StanceKin
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
+
+sys.path.insert(0, str(Path(__file__).parent))  # for `networks`, which tests share
 
 settings.register_profile(
     "smesh",

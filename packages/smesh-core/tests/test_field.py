@@ -38,9 +38,10 @@ def stand(signal: Signal, author: bytes, seq: int, kind: StanceKind = SUPPORT, *
 def is_empty(field: Field) -> bool:
     """Whether nothing at all is left in the tables behind a field."""
     store = field._store
-    tables = (store.statements, store.emissions, store.stances, store.authors)
-    indexes = (store._statement_slots, store._author_slots, store._stance_rows)
-    return not any(len(held) for held in (*tables, *indexes)) and store._waiting == 0
+    tables = (store.rows, store.stances, store.authors, store.rows.rows())
+    indexes = (store.index, store._crowds, store._stance_crowds)
+    counts = (len(field), store.emissions, store._waiting, store._unsaid)
+    return not any(counts) and not any(len(held) for held in (*tables, *indexes))
 
 
 # ---- references

@@ -333,6 +333,50 @@ def test_bound_of_a_statement_holds_while_it_waits_and_after_its_slot_is_used_ag
         assert len(field._store.stances) == 0
 
 
+@pytest.mark.usefixtures("_few_a_statement")
+def test_replaced_stance_is_shed_by_its_new_end() -> None:
+    """Its place in the order is that of the word it has now, however it came."""
+    field, signal = Field(), say(ADA, 1, 60, b"x")
+    field.emit(signal)
+    for node, ends_s in zip(NODES, (10, 20, 15, 18), strict=False):
+        field.take(stand(signal, node, ends_s))
+    assert standing(field, signal) == set(NODES[1:4])
+    field.take(stand(signal, NODES[2], 30, seq=2))
+    field.take(stand(signal, NODES[4], 25))
+    assert standing(field, signal) == {NODES[1], NODES[2], NODES[4]}
+
+
+@pytest.mark.usefixtures("_few_waiting")
+def test_stance_replaced_in_a_batch_is_shed_by_its_new_end() -> None:
+    """It waited, was replaced while its statement was said, and waits again."""
+    field, other = Field(), say(ADA, 2, 60, b"y")
+    fading = say(ADA, 1, 60, b"x", decay=DecayCurve.EXPONENTIAL, rate_per_s=1.0)
+    for node, ends_s in zip(NODES, (10, 20, 30, 35), strict=False):
+        field.take(stand(fading, node, ends_s))
+    field.reinforce_batch([field.emit(fading)], by=NODES[1], now_ns=0)
+    assert field.expire(8 * SECOND) == 1
+    field.take(stand(other, NODES[5], 40))
+    again = say(CY, 3, 60, b"x")
+    field.emit_batch([other, again])
+    assert standing(field, other) == {NODES[5]}
+    assert standing(field, again) == {NODES[1], NODES[3]}
+
+
+def test_stance_that_makes_room_by_its_authors_last_element(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The author is forgotten and known again between the two."""
+    monkeypatch.setattr(limits, "STANCES_WAITING", 1)
+    field, gone, kept = Field(), say(ADA, 1, 60, b"x"), say(ADA, 2, 60, b"y")
+    field.take(stand(gone, NODES[0], 10))
+    field.take(stand(kept, NODES[0], 20, seq=2))
+    assert len(field._store.authors) == 1
+    field.emit_batch([gone, kept])
+    assert standing(field, gone) == set()
+    assert standing(field, kept) == {NODES[0]}
+    assert field.next_seq(NODES[0]) == 3
+    field.expire(60 * SECOND)
+    assert len(field._store.authors) == len(field._store.stances) == 0
+
+
 def test_limits_are_related() -> None:
     assert limits.SIGNAL_HEAD_BYTES + limits.SUBJECT_BYTES_MAX + limits.PAYLOAD_BYTES_MAX == limits.SIGNAL_BYTES_MAX
     assert limits.CREATED_AT_NS_MAX + limits.TTL_MAX_NS == 2**63 - 1

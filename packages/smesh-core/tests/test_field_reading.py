@@ -62,6 +62,17 @@ def test_equal_values_come_by_statement_id() -> None:
     assert [s.signal.statement for s in field.sense(0)] == sorted(s.statement for s in signals)
 
 
+def test_equal_values_come_by_the_whole_of_their_ids(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Somebody may take the trouble to make ids that begin alike."""
+    field = Field()
+    refs = [field.emit(say(ADA, seq, b"%d" % seq)) for seq in range(20)]
+    ids = {ref.slot: bytes(8) + bytes((ref.slot * 7 % 20,)) * 24 for ref in refs}
+    monkeypatch.setattr(field._store.index, "ids_of", lambda slots: [ids[slot] for slot in slots])
+    expected = sorted((ref for ref in refs), key=lambda ref: ids[ref.slot])
+    assert [sensed.ref for sensed in field.sense(0)] == expected
+    assert [sensed.ref for sensed in field.sense(0, limit=7)] == expected[:7]
+
+
 def test_sense_with_an_observer() -> None:
     field = Field()
     field.emit(say(ADA, 1, b"x"))

@@ -26,12 +26,13 @@ from smesh_core import (
     Observer,
     Ref,
     Signal,
+    SignalBatch,
     SignalType,
     Stance,
     StanceKind,
     node_id,
 )
-from smesh_core.columns import NO_ROW, chain
+from smesh_core.columns import chain
 
 SECOND = 10**9
 NODES = [node_id(name) for name in ("ada", "bo", "cy", "di", "ed")]
@@ -50,9 +51,14 @@ lives = st.sampled_from([1, 3, 8, 20, 60]).map(lambda s: s * SECOND)
 
 
 class FieldMachine(RuleBasedStateMachine):
-    """Emissions and stances by id, the references that hold, and those that no longer do."""
+    """Emissions and stances by id, the references that hold, and those that no longer do.
+
+    The field hashes ids when they are asked for; where the machine does not look them up after every step, it sees the
+    field as it is before.
+    """
 
     oracle: Any
+    looks_up_ids: bool
 
     def __init__(self) -> None:
         super().__init__()
@@ -136,6 +142,65 @@ class FieldMachine(RuleBasedStateMachine):
         for signal, ref in zip(batch, self.field.emit_batch(batch), strict=True):
             self.note(signal, ref)
 
+    @rule(
+        count=st.integers(1, 80),
+        speakers=st.lists(authors, min_size=1, max_size=3),
+        about=st.sampled_from(["own", "shared", "mixed", "new"]),
+        life_ns=lives,
+        backwards=st.booleans(),
+        repeats=st.integers(0, 3),
+    )
+    def emit_columns(
+        self, count: int, speakers: list[bytes], about: str, life_ns: int, backwards: bool, repeats: int
+    ) -> None:
+        """A batch in columns, some of it twice, and some of it perhaps said before."""
+        seqs = [self.seq + 1 + number for number in range(count)]
+        self.seq += count
+        seqs = (seqs[::-1] if backwards else seqs) + seqs[:repeats]
+        subjects = {
+            "own": [None] * len(seqs),
+            "shared": [SUBJECTS[seq % 3] for seq in seqs],
+            "mixed": [SUBJECTS[seq % 4] for seq in seqs],
+            "new": [b"new %d" % seq for seq in seqs],
+        }[about]
+        batch = SignalBatch(
+            author=[speakers[seq % len(speakers)] for seq in seqs] if len(speakers) > 1 else speakers[0],
+            seq=seqs,
+            created_at_ns=self.now_ns,
+            payload=[b"%d" % (seq % 5) for seq in seqs],
+            subject=subjects if any(subjects) else None,
+            type=[SignalType.ALERT if seq % 3 else SignalType.DATA for seq in seqs],
+            ttl_ns=life_ns,
+            confidence=[0.25 + seq % 7 / 10 for seq in seqs],
+            decay=DecayCurve.LINEAR,
+        )
+        for signal, ref in zip(batch, self.field.emit_batch(batch), strict=True):
+            self.note(signal, ref)
+
+    @precondition(lambda self: self.emissions)
+    @rule(data=st.data(), count=st.integers(1, 9))
+    def emit_columns_again(self, data: st.DataObject, count: int) -> None:
+        """What is held of one author comes again, beside something new and an equivocation."""
+        author = data.draw(st.sampled_from(sorted({signal.author for signal in self.emissions.values()})))
+        known = [signal for _, signal in sorted(self.emissions.items()) if signal.author == author][:count]
+        batch = SignalBatch(
+            author=author,
+            seq=[*(signal.seq for signal in known), known[0].seq, self.seq + 1],
+            created_at_ns=[*(signal.created_at_ns for signal in known), known[0].created_at_ns, self.now_ns],
+            payload=[*(signal.payload for signal in known), b"otherwise", b""],
+            subject=[*(signal.subject for signal in known), known[0].subject, None],
+            type=[*(signal.type for signal in known), known[0].type, SignalType.DATA],
+            ttl_ns=[*(signal.ttl_ns for signal in known), SECOND, SECOND],
+            intensity=[*(signal.intensity for signal in known), 1.0, 1.0],
+            confidence=[*(signal.confidence for signal in known), 1.0, 1.0],
+            decay=[*(signal.decay for signal in known), DecayCurve.STEP, DecayCurve.STEP],
+            rate_per_s=[*(signal.rate_per_s for signal in known), 0.0, 0.0],
+        )
+        self.seq += 1
+        assert list(batch)[: len(known)] == known
+        for signal, ref in zip(batch, self.field.emit_batch(batch), strict=True):
+            self.note(signal, ref)
+
     @precondition(lambda self: self.emissions)
     @rule(data=st.data())
     def emit_again(self, data: st.DataObject) -> None:
@@ -180,6 +245,50 @@ class FieldMachine(RuleBasedStateMachine):
         live = self.oracle.positions(self.about(statement), self.now_ns)
         if self.oracle.is_live(stance, self.now_ns):
             assert live[author] == stance
+
+    @precondition(lambda self: self.refs)
+    @rule(
+        data=st.data(),
+        author=authors,
+        kind=st.sampled_from(StanceKind),
+        count=st.integers(1, 30),
+        repeats=st.integers(0, 2),
+        back=st.integers(0, 3),
+    )
+    def stand_on_many(
+        self, data: st.DataObject, author: bytes, kind: StanceKind, count: int, repeats: int, back: int
+    ) -> None:
+        """One node's stances on many statements, some twice, perhaps under numbers that it has used."""
+        chosen = sorted(self.refs)[:count]
+        chosen += chosen[:repeats]
+        first = None if back == 0 else max(1, self.seq - back)
+        seqs = self.field.reinforce_batch(
+            [self.refs[statement] for statement in chosen],
+            by=author,
+            now_ns=self.now_ns,
+            kind=kind,
+            reason="together",
+            seq=first,
+        )
+        assert seqs.tolist() == list(range(int(seqs[0]), int(seqs[0]) + len(chosen)))
+        self.seq = max(self.seq, int(seqs[-1]))
+        for statement, seq in zip(chosen, seqs.tolist(), strict=True):
+            ends = [e.expires_at_ns for e in self.about(statement) if isinstance(e, Signal) or e.author == author]
+            stance = Stance(
+                statement=statement,
+                author=author,
+                seq=seq,
+                kind=kind,
+                created_at_ns=self.now_ns,
+                ttl_ns=max(max(ends) - self.now_ns, 1),
+                reason="together",
+            )
+            self.stances[stance.id] = stance
+        for statement in chosen:
+            live = self.oracle.positions(self.about(statement), self.now_ns).values()
+            said = bool(self.oracle.emissions(self.about(statement), self.now_ns))
+            read = {(p.author, p.seq) for p in self.field.positions(self.refs[statement], self.now_ns)}
+            assert read == ({(element.author, element.seq) for element in live} if said else set())
 
     @rule(seconds=st.sampled_from([1, 1, 2, 5, 30]))
     def wait(self, seconds: int) -> None:
@@ -261,14 +370,21 @@ class FieldMachine(RuleBasedStateMachine):
         }
         assert {entry.signal.statement: entry.signal for entry in found} == expected
 
+    @rule()
+    def look_up(self) -> None:
+        for statement, ref in self.refs.items():
+            assert self.field.statement(ref) == statement
+            assert self.field.find(statement) == ref
+
     # ---- what always holds
 
     @invariant()
     def holds_what_the_model_holds(self) -> None:
         assert len(self.field) == len(self.emissions)
-        for statement, ref in self.refs.items():
+        for ref in self.refs.values():
             assert ref in self.field
-            assert self.field.find(statement) == ref
+        if self.looks_up_ids:
+            self.look_up()
         for ref in self.gone:
             assert ref not in self.field
         if self.gone:
@@ -278,35 +394,46 @@ class FieldMachine(RuleBasedStateMachine):
     @invariant()
     def tables_agree_with_each_other(self) -> None:
         store = self.field._store
-        waiting = 0
-        for slot in store.statements.rows().tolist():
-            emissions = list(chain(store.emissions, int(store.statements["first_emission"][slot])))
-            stances = list(chain(store.stances, int(store.statements["first_stance"][slot])))
-            assert len(emissions) == store.statements["emissions"][slot]
-            assert len(stances) == store.statements["stances"][slot]
-            assert emissions or stances
-            assert all(store.emissions["statement"][row] == slot for row in emissions)
-            assert store.statement_slot(store.statements.cells["id"][slot]) == slot != NO_ROW
-            waiting += 0 if emissions else len(stances)
-        assert store._waiting == waiting
-        assert len(store.statements) == len(store._statement_slots)
-        assert len(store.authors) == len(store._author_slots)
-        assert store.authors["elements"][store.authors.rows()].sum() == len(store.emissions) + len(store.stances)
-        assert store.authors["emissions"][store.authors.rows()].sum() == len(store.emissions)
+        said = [slot for slot in range(store.rows.used) if store.is_said(slot)]
+        unsaid = [slot for slot in store.index.ids if not store.is_said(slot)]
+        emissions = [(slot, row) for slot in said for row in store.emission_rows(slot)]
+        stances = {slot: list(chain(store.stances, int(store.rows["first_stance"][slot]))) for slot in (*said, *unsaid)}
+        assert {slot for slot, _ in emissions} == set(said)
+        assert sorted(row for _, row in emissions) == store.rows.rows().tolist()
+        assert len(emissions) == store.emissions
+        assert all(store.rows["statement"][row] == slot for slot, row in emissions)
+        assert len(store.rows) == len({*said, *unsaid, *(row for _, row in emissions)})
+        assert all(len(rows) == store.rows["stances"][slot] for slot, rows in stances.items())
+        assert all(store.stances["statement"][row] == slot for slot, rows in stances.items() for row in rows)
+        assert sorted(row for rows in stances.values() for row in rows) == store.stances.rows().tolist()
+        assert all(stances[slot] for slot in unsaid)
+        assert store._waiting == sum(len(stances[slot]) for slot in unsaid)
+        assert store._unsaid == len(unsaid)
+        assert store.index._by_id == {identity: slot for slot, identity in store.index.ids.items()}
+        if self.looks_up_ids:
+            assert all(store.statement_slot(store.index.id_of(slot)) == slot for slot in said)
+        held = list(store.authors)
+        assert sum(author.emissions for author in held) == len(emissions)
+        assert sum(author.stances for author in held) == len(store.stances)
+        assert all(author.emissions or author.stances for author in held)
+        assert all(store.authors.at(author.slot) is store.authors.get(author.id) is author for author in held)
 
     def teardown(self) -> None:
         """Once all is over, nothing is left."""
+        self.look_up()
         self.now_ns += 1000 * SECOND
         self.field.expire(self.now_ns)
         store = self.field._store
-        tables = (store.statements, store.emissions, store.stances, store.authors)
-        indexes = (store._statement_slots, store._author_slots, store._stance_rows)
+        tables = (store.rows, store.rows.rows(), store.stances, store.authors)
+        indexes = (store.index, store._crowds, store._stance_crowds)
         assert [len(held) for held in (*tables, *indexes)] == [0] * 7
+        assert (store.emissions, store._waiting, store._unsaid) == (0, 0, 0)
 
 
-def test_field_is_the_model(oracle: Any) -> None:
+@pytest.mark.parametrize("looks_up_ids", [True, False])
+def test_field_is_the_model(oracle: Any, looks_up_ids: bool) -> None:
     class Machine(FieldMachine):
         pass
 
-    Machine.oracle = oracle
+    Machine.oracle, Machine.looks_up_ids = oracle, looks_up_ids
     run_state_machine_as_test(Machine, settings=settings(settings.default, max_examples=60, stateful_step_count=30))

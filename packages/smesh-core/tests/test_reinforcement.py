@@ -4,10 +4,12 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from smesh_core import EVERYONE, DecayCurve, Field, Observer, Signal, Stance, StanceKind, node_id
+from smesh_core import EVERYONE, DecayCurve, Field, Observer, Signal, Stance, StanceKind, node_id, tally
+from smesh_core.reinforcement import EQUALS_MAX, reinforced_by_equals, reinforced_by_many, reinforced_value
 
 if TYPE_CHECKING:
     from typing import Any
@@ -208,3 +210,85 @@ def test_value_and_verdict_are_the_oracles(
         verdict = field.verdict(ref, now_ns, observer)
         assert verdict.support == pytest.approx(float(sum(s for s, _ in votes)))
         assert verdict.oppose == pytest.approx(float(sum(o for _, o in votes)))
+
+
+# ---- the short ways are the long one, bit for bit
+
+CROWD = sorted(node_id(f"member {number}") for number in range(90))
+
+
+@given(
+    st.floats(0.01, 1),
+    st.floats(0, 1),
+    st.integers(0, 75),
+    st.integers(0, 12),
+    st.sampled_from([SUPPORT, OPPOSE, WITHDRAW]),
+)
+def test_counting_equals_gives_what_their_votes_give(
+    intensity: float, confidence: float, others: int, against: int, mine: StanceKind
+) -> None:
+    stands = [*((node, SUPPORT) for node in CROWD[:others]), *((node, OPPOSE) for node in CROWD[others:][:against])]
+    votes = tally([*stands, (AUTHOR, mine)], Observer(roster=dict.fromkeys([*CROWD, AUTHOR], "")))
+    support, oppose = others + (mine is SUPPORT), against + (mine is OPPOSE)
+    lineage = EVERYONE.lineage(AUTHOR)
+    expected = reinforced_value(intensity, confidence, lineage, votes)
+    assert reinforced_by_equals(intensity, confidence, others, support, oppose) == expected
+    if mine is SUPPORT and others <= EQUALS_MAX:
+        columns = np.array([intensity, 1.0]), np.array([confidence, 0.3]), np.array([others, 0]), np.array([oppose, 0])
+        assert reinforced_by_many(*columns)[0] == expected
+
+
+@given(
+    st.lists(
+        st.tuples(
+            st.integers(0, 5),
+            st.sampled_from([*NODES[:4], AUTHOR]),
+            st.sampled_from(StanceKind),
+            st.integers(1, 4),
+            st.integers(1, 30),
+        ),
+        max_size=40,
+    ),
+    st.integers(0, 25),
+    st.sampled_from([EVERYONE, TOOLS]),
+)
+def test_sensing_all_reads_what_each_reads(
+    taken: list[tuple[int, bytes, StanceKind, int, int]], now_s: int, observer: Observer
+) -> None:
+    """Plain statements, crowds, several stances of one node, authors who withdraw: one value, however it is read."""
+    field = Field()
+    said = [
+        Signal(
+            author=AUTHOR, seq=at, created_at_ns=0, subject=b"%d" % (at % 5), confidence=0.1 + at / 10, rate_per_s=0.02
+        )
+        for at in range(7)
+    ]
+    refs = [field.emit(signal) for signal in said]
+    for at, node, kind, seq, life_s in taken:
+        field.take(
+            Stance(
+                statement=said[at].statement,
+                author=node,
+                seq=seq,
+                kind=kind,
+                created_at_ns=0,
+                ttl_ns=life_s * SECOND,
+            )
+        )
+    now_ns = now_s * SECOND
+    sensed = field.sense(now_ns, threshold=0.0, observer=observer)
+    assert {entry.ref: entry.value for entry in sensed} == {ref: field.value(ref, now_ns, observer) for ref in refs}
+    assert [entry.value for entry in sensed] == [field.read(entry.ref, now_ns, observer).value for entry in sensed]
+
+
+def test_sensing_a_crowd_reads_what_its_votes_give() -> None:
+    field, ref = spoken(0.5, 0.25)
+    other = field.emit(Signal(author=AUTHOR, seq=2, created_at_ns=0, confidence=0.25))
+    for node in CROWD:
+        field.reinforce(ref, by=node, now_ns=0)
+        field.inhibit(ref, by=node_id(f"not {node.hex()}"), now_ns=0)
+    field.reinforce(other, by=CROWD[0], now_ns=0)
+    assert {entry.ref: entry.value for entry in field.sense(0, threshold=0.0)} == {
+        ref: field.value(ref, 0),
+        other: field.value(other, 0),
+    }

@@ -221,6 +221,14 @@ def test_each_lineage_has_at_most_one_vote(positions: list[tuple[bytes, StanceKi
     assert [v.lineage for v in votes.votes] == sorted({v.lineage for v in votes.votes})
 
 
+@given(st.dictionaries(st.sampled_from(CROWD[:60]), st.sampled_from([SUPPORT, OPPOSE, WITHDRAW])))
+def test_everyone_counts_as_if_each_were_on_a_roster(stances: dict[bytes, StanceKind]) -> None:
+    """Votes of an observer without a roster are made a shorter way; they are the votes of the long one, bit for bit."""
+    everyone = Observer(roster=dict.fromkeys(stances, ""))
+    assert tally(stances.items(), EVERYONE) == tally(stances.items(), everyone)
+    assert tally(stances.items(), Observer(trust=dict.fromkeys(stances, 0.1))) == tally(stances.items(), everyone)
+
+
 @pytest.mark.parametrize(
     "settings",
     [

@@ -22,6 +22,7 @@ from typing import TYPE_CHECKING, Final
 
 import httpx
 import msgspec
+from smesh_core.engine import EngineName, default_engine
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -70,7 +71,7 @@ class Status(msgspec.Struct, frozen=True):
     platform: str
     cpu: str
     cores: int
-    engine: str
+    engine: EngineName
     numpy: str | None
     numba: str | None
     analyzers: dict[str, str | None]
@@ -108,8 +109,7 @@ def collect(environment: Mapping[str, str] | None = None, *, timeout_s: float = 
         platform=platform.platform(),
         cpu=_cpu(),
         cores=len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1,
-        # Fields run on NumPy. Compiled kernels belong to networks, which this version does not have.
-        engine="numpy",
+        engine=default_engine(),
         numpy=_version("numpy"),
         numba=_version("numba"),
         analyzers={name: _version(name) for name in _ANALYZERS},

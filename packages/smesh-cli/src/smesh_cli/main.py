@@ -16,7 +16,9 @@ from smesh_cli.errors import CliError
 __all__ = ["cli", "main"]
 
 _COMMANDS: Final = {
+    "bench": "smesh_cli.commands.bench:bench",
     "review": "smesh_cli.commands.review:review",
+    "sim": "smesh_cli.commands.sim:sim",
     "status": "smesh_cli.commands.status:status",
 }
 

@@ -8,6 +8,7 @@ their own indentation; in a pipe they stay whole.
 from __future__ import annotations
 
 import contextlib
+import io
 import os
 import re
 import sys
@@ -24,6 +25,7 @@ from rich.table import Table
 from rich.text import Text
 
 from smesh_cli.errors import OutputError
+from smesh_cli.summaries import of_bench, of_simulation
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
@@ -31,9 +33,25 @@ if TYPE_CHECKING:
     from rich.console import RenderableType
     from smesh_agent.status import Backend
     from smesh_agent.status import Status as Facts
+    from smesh_agent.workflows.bench import Report as BenchReport
     from smesh_agent.workflows.review import Report, ReportedFinding, Status
+    from smesh_core.simulation import Report as SimulationReport
 
-__all__ = ["Gate", "Progress", "error", "json", "review", "safe", "status"]
+    from smesh_cli.summaries import Line
+
+__all__ = [
+    "Gate",
+    "Progress",
+    "bench",
+    "error",
+    "is_rich",
+    "json",
+    "new_console",
+    "review",
+    "safe",
+    "simulation",
+    "status",
+]
 
 _COLOURS: Final = {"high": "bold red", "medium": "yellow", "low": "cyan", "info": "dim"}
 _STATE_COLOURS: Final = {"done": "green", "failed": "red", "stopped": "yellow"}
@@ -116,7 +134,7 @@ class _Page:
     """A result in the making."""
 
     def __init__(self) -> None:
-        self._console = _console()
+        self._console = new_console()
         self._console.begin_capture()
         self._wraps = sys.stdout.isatty()
 
@@ -135,19 +153,26 @@ class _Page:
 
     def write(self) -> None:
         """Print what was added."""
+        self._console.file = io.StringIO()  # rich writes "" when a capture ends, and a full disk refuses even that
         _write(self._console.end_capture())
 
 
-def _console(*, stderr: bool = False) -> Console:
+def new_console(*, stderr: bool = False) -> Console:
+    """A console on stdout or stderr, without colours where `NO_COLOR` is set."""
     plain = bool(os.environ.get("NO_COLOR"))
     return Console(stderr=stderr, highlight=False, markup=False, emoji=False, color_system=None if plain else "auto")
+
+
+def is_rich(console: Console) -> bool:
+    """Whether a terminal knows more characters than ASCII."""
+    return console.encoding.lower().startswith("utf")
 
 
 def status(facts: Facts) -> None:
     """Print what an installation is."""
     page = _Page()
-    engine = f"NumPy {facts.numpy}; no compiled kernels in this version, so numba "
-    engine += f"{facts.numba} is unused" if facts.numba else "is not missed"
+    compiled = f"compiled by numba {facts.numba}" if facts.engine == "numba" else "not compiled, as numba is missing"
+    engine = f"networks {compiled}; fields on NumPy {facts.numpy}"
     python = f"{facts.python} on {facts.platform}"
     _rows(page, "this installation", {**_versions(facts.distributions), "python": python})
     cores = _many(facts.cores, "core")
@@ -176,6 +201,24 @@ def _backend(backend: Backend) -> Text:
     ]
     details = "; ".join(filter(None, [safe(backend.detail), safe(", ".join(backend.models))]))
     return Text.assemble(key, (reached, colour), safe(f" at {backend.url}: "), details)
+
+
+def simulation(report: SimulationReport) -> None:
+    """Print what came of a simulation."""
+    _summary(of_simulation(report, plain=not sys.stdout.encoding.lower().startswith("utf")))
+
+
+def bench(report: BenchReport) -> None:
+    """Print what was measured."""
+    _summary(of_bench(report))
+
+
+def _summary(lines: Iterable[Line]) -> None:
+    page = _Page()
+    for line in lines:
+        text = Text(safe(line.text), line.style)
+        page.line(text, lead=Text(line.name, "bold" if line.name[:1].strip() else ""), indent=line.indent)
+    page.write()
 
 
 def review(report: Report, *, limit: int, left_out: int = 0, gate: Gate | None = None) -> None:
@@ -370,12 +413,12 @@ class Progress:
     """
 
     def __init__(self, names: list[str], phase: str) -> None:
-        self._console = console = _console(stderr=True)
+        self._console = console = new_console(stderr=True)
         self._clock_s: Callable[[], float] = console.get_time
         self._started_s = self._clock_s()
         self._rows = {name: _Row() for name in names}
         self._phase = safe(phase)
-        rich_text = console.encoding.lower().startswith("utf")
+        rich_text = is_rich(console)
         self._marks = {"done": "✓", "failed": "✗"} if rich_text else {"done": "+", "failed": "x"}
         self._spinner = Spinner("dots" if rich_text else "line", style="cyan")
         self._live: Live | None = None

@@ -34,7 +34,7 @@ class ConsensusState(Enum):
     REJECTED = "rejected"
 
 
-class Verdict(msgspec.Struct, frozen=True):
+class Verdict(msgspec.Struct, frozen=True, gc=False):
     """An answer and the numbers behind it.
 
     Attributes:
@@ -95,11 +95,13 @@ class Quorum(msgspec.Struct, frozen=True, kw_only=True):
 
     def read(self, votes: Tally) -> Verdict:
         """See the class; a tie is open."""
-        leaning_for = sum(vote.support > vote.oppose for vote in votes.votes)
-        leaning_against = sum(vote.oppose > vote.support for vote in votes.votes)
-        state = ConsensusState.OPEN
-        if votes.support > votes.oppose and votes.support >= self.weight and leaning_for >= self.lineages:
-            state = ConsensusState.REACHED
-        elif votes.oppose > votes.support and votes.oppose >= self.weight and leaning_against >= self.lineages:
-            state = ConsensusState.REJECTED
-        return Verdict(state, votes.support, votes.oppose, votes.votes)
+        support, oppose = votes.support, votes.oppose
+        if support > oppose:
+            state, weight = ConsensusState.REACHED, support
+            leaning = [vote for vote in votes.votes if vote.support > vote.oppose]
+        else:
+            state, weight = ConsensusState.REJECTED, oppose
+            leaning = [vote for vote in votes.votes if vote.oppose > vote.support]
+        if support == oppose or weight < self.weight or len(leaning) < self.lineages:
+            state = ConsensusState.OPEN
+        return Verdict(state, support, oppose, votes.votes)

@@ -4,9 +4,12 @@ from __future__ import annotations
 
 __all__ = [
     "DecodeError",
+    "EngineError",
     "FieldFullError",
     "GoneError",
+    "InvalidNetworkError",
     "InvalidSignalError",
+    "InvalidTopologyError",
     "SmeshError",
     "WrongFieldError",
 ]
@@ -20,8 +23,20 @@ class InvalidSignalError(SmeshError, ValueError):
     """A signal, stance or setting holds a value outside its documented bounds."""
 
 
+class InvalidTopologyError(SmeshError, ValueError):
+    """A topology, or what one is to be made of, is not a network that can be built."""
+
+
 class DecodeError(SmeshError, ValueError):
     """Bytes are not a canonical encoding of what they claim to be."""
+
+
+class InvalidNetworkError(SmeshError, ValueError):
+    """A network was given a value outside its documented bounds."""
+
+
+class EngineError(SmeshError, RuntimeError):
+    """The engine that was asked for is not there, or cannot be loaded."""
 
 
 class WrongFieldError(SmeshError, ValueError):

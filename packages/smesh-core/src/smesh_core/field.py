@@ -12,102 +12,33 @@ Nothing here does I/O or reads a clock: `now_ns` is an argument.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING, overload
 
 import msgspec
 import numpy as np
 
 from smesh_core import limits
+from smesh_core.batch import SignalBatch
 from smesh_core.columns import NO_ROW
 from smesh_core.consensus import ConsensusPolicy, Quorum, Verdict
-from smesh_core.decay import intensities, intensity_at
 from smesh_core.errors import FieldFullError, GoneError, InvalidSignalError, WrongFieldError
-from smesh_core.reinforcement import reinforced_value
+from smesh_core.merging import merge, stand_on_many
+from smesh_core.reading import Position, Reader, Reading, Sensed
+from smesh_core.refs import Ref, Refs
 from smesh_core.signal import DEFAULT_FIELD_ID, Signal, SignalType, Stance, StanceKind
 from smesh_core.store import Store
-from smesh_core.weights import EVERYONE, Observer, Tally, tally
+from smesh_core.weights import EVERYONE, Observer
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator
+    from collections.abc import Iterable
 
     from numpy.typing import NDArray
 
-__all__ = ["Field", "Position", "Reading", "Ref", "Sensed"]
+__all__ = ["Field", "Position", "Reading", "Ref", "Refs", "Sensed"]
 
 _QUORUM = Quorum()
-
-
-class Ref(NamedTuple):
-    """Names a statement that a field holds; it stops working, for good, when the statement is gone."""
-
-    slot: int
-    generation: int
-
-
-class Sensed(msgspec.Struct, frozen=True):
-    """A statement as it was felt at one moment.
-
-    Attributes:
-        ref: names it in its field.
-        value: effective strength, in [0, 1].
-        signal: its strongest live emission.
-    """
-
-    ref: Ref
-    value: float
-    signal: Signal
-
-
-class Position(msgspec.Struct, frozen=True):
-    """Where one node stands on a statement.
-
-    Attributes:
-        author: node id.
-        kind: support, oppose or withdraw.
-        seq: sequence number of the element that says so.
-        confidence: how sure the node is, in [0, 1].
-        reason: what it gave as a reason; empty for an emission.
-    """
-
-    author: bytes
-    kind: StanceKind
-    seq: int
-    confidence: float
-    reason: str
-
-
-class Reading(msgspec.Struct, frozen=True):
-    """All that an observer reads about one statement at one moment.
-
-    Attributes:
-        statement: its id, 32 bytes.
-        value: effective strength, in [0, 1]; 0 where nothing of it is live.
-        starts_at_ns: when the earliest of its live emissions was made; 0 where nothing of it is live.
-        expires_at_ns: when the latest of its live emissions ends; 0 where nothing of it is live.
-        verdict: consensus about it, with every vote.
-        emissions: who says it, strongest first.
-        positions: where each node stands, withdrawals included, by node id.
-    """
-
-    statement: bytes
-    value: float
-    starts_at_ns: int
-    expires_at_ns: int
-    verdict: Verdict
-    emissions: list[Signal]
-    positions: list[Position]
-
-
-class _Said(NamedTuple):
-    """A live emission: its present intensity, its row, itself."""
-
-    intensity: float
-    row: int
-    signal: Signal
-
-    @property
-    def strength(self) -> float:
-        return self.intensity * self.signal.confidence
+_new = tuple.__new__
+"""What `Ref` does when called, without the detour through its arguments."""
 
 
 class Field:
@@ -135,7 +66,8 @@ class Field:
                 "a field takes an id of 32 bytes, a capacity of 1 or more and an author's share in (0, 1]"
             )
         self.field_id = field_id
-        self._store = Store(capacity, max(1, int(capacity * author_share)))
+        self._store = Store(field_id, capacity, max(1, int(capacity * author_share)))
+        self._reader = Reader(self._store)
         self._last_seq_here: dict[bytes, int] = {}
 
     @property
@@ -145,7 +77,7 @@ class Field:
 
     def __len__(self) -> int:
         """Emissions held, expired ones included until `expire` is called."""
-        return len(self._store.emissions)
+        return self._store.emissions
 
     # ---- taking elements in
 
@@ -159,15 +91,24 @@ class Field:
             WrongFieldError: it belongs to another field.
             FieldFullError: there is no room, and all that could be shed ends later than this.
         """
-        if signal.field_id != self.field_id:
+        if signal.field_id is not self.field_id and signal.field_id != self.field_id:
             raise WrongFieldError(f"an emission for field {signal.field_id.hex()[:8]} in {self.field_id.hex()[:8]}")
-        slot = self._store.add_emission(signal)
-        if signal.author in self._last_seq_here:
-            self._last_seq_here[signal.author] = max(signal.seq, self._last_seq_here[signal.author])
-        return self._ref(slot)
+        store = self._store
+        slot = store.add_emission(signal)
+        if self._last_seq_here:
+            self._note_seq(signal.author, signal.seq)
+        return _new(Ref, (slot, store.rows.generations[slot]))
 
-    def emit_batch(self, signals: Iterable[Signal]) -> list[Ref | None]:
+    @overload
+    def emit_batch(self, signals: SignalBatch) -> Refs: ...  # type: ignore[overload-overlap]
+    @overload
+    def emit_batch(self, signals: Iterable[Signal]) -> list[Ref | None]: ...
+    def emit_batch(self, signals: SignalBatch | Iterable[Signal]) -> Refs | list[Ref | None]:
         """Take many emissions in; all are checked before the first is stored.
+
+        Args:
+            signals: any number of them; those of a `SignalBatch` are taken in by whole columns, and become `Signal`
+                values when somebody reads them.
 
         Returns:
             For each signal its reference, or None where the field was full.
@@ -175,6 +116,14 @@ class Field:
         Raises:
             WrongFieldError: one of them belongs to another field.
         """
+        if isinstance(signals, SignalBatch):
+            if signals.field_id != self.field_id:
+                raise WrongFieldError("a batch for another field")
+            merged = merge(self._store, signals)
+            if self._last_seq_here:
+                for author, seq in signals.last_seqs(np.flatnonzero(merged.slots != NO_ROW)):
+                    self._note_seq(author, seq)
+            return merged
         batch = list(signals)
         for signal in batch:
             if signal.field_id != self.field_id:
@@ -244,6 +193,69 @@ class Field:
         """Record that a node no longer stands for or against a statement; otherwise like `reinforce`."""
         return self._take_own(ref, by, StanceKind.WITHDRAW, now_ns, 1.0, reason, seq)
 
+    def reinforce_batch(
+        self,
+        refs: Refs | Iterable[Ref],
+        *,
+        by: bytes,
+        now_ns: int,
+        kind: StanceKind = StanceKind.SUPPORT,
+        confidence: float = 1.0,
+        reason: str = "",
+        seq: int | None = None,
+    ) -> NDArray[np.int64]:
+        """Record that a node takes the same stance on many statements; all is checked before the first is stored.
+
+        Does what `reinforce` (or, by `kind`, `inhibit` or `withdraw`) does for one after the other.
+
+        Args:
+            refs: the statements.
+            by: the node's id.
+            now_ns: when.
+            kind: what it says of them.
+            confidence: how sure it is, in (0, 1].
+            reason: why, for people.
+            seq: its sequence number for the first, and one more for each further; None takes the next after all that
+                this field has seen of it.
+
+        Returns:
+            The sequence number of each stance, shape (refs,); -1 where its statement had no room for it.
+
+        Raises:
+            GoneError: one of the statements is gone.
+            InvalidSignalError: a value is out of bounds.
+        """
+        store = self._store
+        try:
+            many = refs if isinstance(refs, Refs) else Refs.of(refs)
+        except OverflowError:
+            raise GoneError("a reference that no field has given out is gone") from None
+        slots = store.named(many.slots, many.generations)
+        first = max(self._last_seq_here.get(by, 0), store.author_seq(by)) + 1 if seq is None else seq
+        if not len(slots):
+            return np.zeros(0, np.int64)
+        stance = Stance(
+            statement=store.index.id_of(int(slots[0])),
+            author=by,
+            seq=first,
+            kind=kind,
+            created_at_ns=now_ns,
+            confidence=confidence,
+            reason=reason,
+            field_id=self.field_id,
+        )
+        last = msgspec.structs.replace(stance, seq=first + len(slots) - 1)
+        is_done = stand_on_many(store, slots, stance)
+        seqs = np.arange(first, last.seq + 1)
+        for at in np.flatnonzero(~is_done).tolist():
+            ref = Ref(int(slots[at]), store.rows.generations[slots[at]])
+            try:
+                self._take_own(ref, by, kind, now_ns, confidence, reason, int(seqs[at]))
+            except FieldFullError:
+                seqs[at] = NO_ROW
+        self._last_seq_here[by] = max(last.seq, self._last_seq_here.get(by, 0))
+        return seqs
+
     def next_seq(self, author: bytes) -> int:
         """One more than any sequence number held of an author, or said by it here since this was first asked."""
         self._last_seq_here.setdefault(author, 0)
@@ -252,27 +264,29 @@ class Field:
     def expire(self, now_ns: int) -> int:
         """Let go of everything that is no longer live, and return how many elements that was."""
         store = self._store
-        held = len(store.emissions) + len(store.stances)
-        rows = store.emissions.rows()
-        ended = rows[self._intensities(rows, now_ns) < limits.INTENSITY_MIN]
+        held = store.emissions + len(store.stances)
+        rows = store.rows.rows()
+        ended = rows[self._reader.intensities(rows, now_ns) < limits.INTENSITY_MIN]
         for row in ended.tolist():
             store.drop_emission(row)
         rows = store.stances.rows()
         over = rows[store.stances["expires_at_ns"][rows] <= now_ns]
         for row in over.tolist():
-            if store.stances.cells["stance"][row] is not None:  # else it was shed with what ended just now
+            if store.stances.is_listed[row]:  # else it was shed with what ended just now
                 store.drop_stance(row)
-        return held - len(store.emissions) - len(store.stances)
+        return held - store.emissions - len(store.stances)
 
     # ---- reading
 
     def find(self, statement: bytes) -> Ref | None:
         """The reference of a statement by its id (32 bytes), or None where nobody has said it."""
         slot = self._store.statement_slot(statement)
-        return None if slot == NO_ROW or self._store.statements.cells["emissions"][slot] == 0 else self._ref(slot)
+        return (
+            None if slot == NO_ROW or not self._store.is_said(slot) else Ref(slot, self._store.rows.generations[slot])
+        )
 
     def __contains__(self, ref: Ref) -> bool:
-        return self._store.statements.holds(*ref) and bool(self._store.statements.cells["emissions"][ref.slot])
+        return self._store.names(*ref)
 
     def statement(self, ref: Ref) -> bytes:
         """The id (32 bytes) of a statement.
@@ -280,8 +294,7 @@ class Field:
         Raises:
             GoneError: it is gone.
         """
-        held: bytes = self._store.statements.cells["id"][self._slot(ref)]
-        return held
+        return self._store.index.id_of(self._slot(ref))
 
     def emissions(self, ref: Ref, now_ns: int) -> list[Signal]:
         """The live emissions of a statement, strongest first.
@@ -289,7 +302,7 @@ class Field:
         Raises:
             GoneError: it is gone.
         """
-        return [said.signal for said in self._live_emissions(self._slot(ref), now_ns)]
+        return [self._store.signal(said.row) for said in self._reader.live_emissions(self._slot(ref), now_ns)]
 
     def stances(self, ref: Ref, now_ns: int) -> list[Stance]:
         """The live stances on a statement, by (author, sequence number, id).
@@ -306,8 +319,7 @@ class Field:
         Raises:
             GoneError: it is gone.
         """
-        slot = self._slot(ref)
-        return self._positions(slot, self._live_emissions(slot, now_ns), now_ns)
+        return self._reader.positions(self._slot(ref), now_ns)
 
     def value(self, ref: Ref, now_ns: int, observer: Observer = EVERYONE) -> float:
         """Effective strength of a statement in [0, 1]; 0 where nothing of it is live.
@@ -315,9 +327,7 @@ class Field:
         Raises:
             GoneError: it is gone.
         """
-        slot = self._slot(ref)
-        said = self._live_emissions(slot, now_ns)
-        return _value(said[0], observer, self._tally(slot, said, now_ns, observer)) if said else 0.0
+        return self._reader.value(self._slot(ref), now_ns, observer)
 
     def verdict(
         self, ref: Ref, now_ns: int, observer: Observer = EVERYONE, policy: ConsensusPolicy = _QUORUM
@@ -327,8 +337,7 @@ class Field:
         Raises:
             GoneError: the statement is gone.
         """
-        slot = self._slot(ref)
-        return policy.read(self._tally(slot, self._live_emissions(slot, now_ns), now_ns, observer))
+        return policy.read(self._reader.votes(self._slot(ref), now_ns, observer))
 
     def read(self, ref: Ref, now_ns: int, observer: Observer = EVERYONE, policy: ConsensusPolicy = _QUORUM) -> Reading:
         """Value, verdict, emissions and positions of a statement, read together.
@@ -337,16 +346,15 @@ class Field:
             GoneError: it is gone.
         """
         slot = self._slot(ref)
-        said = self._live_emissions(slot, now_ns)
-        positions = self._positions(slot, said, now_ns)
-        votes = tally(((position.author, position.kind) for position in positions), observer)
+        value, votes, said, positions = self._reader.all_of(slot, now_ns, observer)
+        emissions = [self._store.signal(emission.row) for emission in said]
         return Reading(
-            statement=self.statement(ref),
-            value=_value(said[0], observer, votes) if said else 0.0,
-            starts_at_ns=min((emission.signal.created_at_ns for emission in said), default=0),
-            expires_at_ns=max((emission.signal.expires_at_ns for emission in said), default=0),
+            statement=self._store.index.id_of(slot),
+            value=value,
+            starts_at_ns=min([signal.created_at_ns for signal in emissions], default=0),
+            expires_at_ns=max([signal.created_at_ns + signal.ttl_ns for signal in emissions], default=0),
             verdict=policy.read(votes),
-            emissions=[emission.signal for emission in said],
+            emissions=emissions,
             positions=positions,
         )
 
@@ -366,15 +374,7 @@ class Field:
         """
         if limit is not None and limit < 0:
             raise InvalidSignalError(f"a limit takes 0 or more, not {limit}")
-        cells = self._store.statements.cells
-        wanted = None if types is None else {int(kind) for kind in types}
-        felt = [
-            (value, cells["id"][slot], slot, row)
-            for slot, row, value in self._read_all(now_ns, observer)
-            if value >= threshold and (wanted is None or cells["type"][slot] in wanted)
-        ]
-        felt.sort(key=lambda entry: (-entry[0], entry[1]))
-        return [Sensed(self._ref(slot), value, self._store.signal(row)) for value, _, slot, row in felt[:limit]]
+        return self._reader.sense(now_ns, threshold, types, observer, limit)
 
     def query(
         self,
@@ -402,94 +402,19 @@ class Field:
             and (author is None or any(s.author == author for s in self.emissions(sensed.ref, now_ns)))
         ]
 
-    # ---- how a value comes about
-
-    def _read_all(self, now_ns: int, observer: Observer) -> Iterator[tuple[int, int, float]]:
-        """Each live statement's slot, the row of its strongest emission, and its value.
-
-        A statement that one node has said once and on which nobody has taken a stance is worth its intensity times
-        its confidence; these are read together. The others go through their votes, one by one.
-        """
-        statements, emissions = self._store.statements, self._store.emissions
-        rows = emissions.rows()
-        intensity = self._intensities(rows, now_ns)
-        live = intensity >= limits.INTENSITY_MIN
-        rows, intensity = rows[live], intensity[live]
-        slots = emissions["statement"][rows]
-        single = (statements["emissions"][slots] == 1) & (statements["stances"][slots] == 0)
-        alone = np.flatnonzero(single)
-        values = np.minimum(1.0, intensity[alone] * emissions["confidence"][rows[alone]])
-        yield from zip(slots[alone].tolist(), rows[alone].tolist(), values.tolist(), strict=True)
-        for slot in np.unique(slots[~single]).tolist():
-            said = self._live_emissions(slot, now_ns)
-            yield slot, said[0].row, _value(said[0], observer, self._tally(slot, said, now_ns, observer))
-
-    def _tally(self, slot: int, said: list[_Said], now_ns: int, observer: Observer) -> Tally:
-        positions = self._positions(slot, said, now_ns)
-        return tally(((position.author, position.kind) for position in positions), observer)
-
-    def _positions(self, slot: int, said: list[_Said], now_ns: int) -> list[Position]:
-        """Each node's newest live element about a statement, by (sequence number, id); by node id.
-
-        Nobody stands anywhere on a statement that nobody says any more.
-        """
-        if not said:
-            return []
-        newest: dict[bytes, Signal | Stance] = {}
-        elements: list[Signal | Stance] = [emission.signal for emission in said]
-        elements += [stance for stance in self._store.stances_on(slot) if now_ns < stance.expires_at_ns]
-        for element in elements:
-            other = newest.get(element.author)
-            if other is None or _is_newer(element, other):
-                newest[element.author] = element
-        return [_position(newest[author]) for author in sorted(newest)]
-
-    def _live_emissions(self, slot: int, now_ns: int) -> list[_Said]:
-        """A statement's live emissions, strongest first, then by id."""
-        _check_time(now_ns)
-        said = [
-            _Said(intensity, row, self._store.signal(row))
-            for row in self._store.emission_rows(slot)
-            if (intensity := self._intensity(row, now_ns)) >= limits.INTENSITY_MIN
-        ]
-        if len(said) > 1:
-            strengths = {emission.strength for emission in said}
-            # Ids are worth hashing for a tie only.
-            is_tied = len(strengths) < len(said)
-            said.sort(key=lambda emission: (-emission.strength, emission.signal.id if is_tied else b""))
-        return said
-
-    def _intensity(self, row: int, now_ns: int) -> float:
-        cells = self._store.emissions.cells
-        return intensity_at(
-            cells["curve"][row],
-            cells["intensity"][row],
-            cells["rate_per_s"][row],
-            cells["ttl_ns"][row],
-            now_ns - cells["created_at_ns"][row],
-        )
-
-    def _intensities(self, rows: NDArray[np.int64], now_ns: int) -> NDArray[np.float64]:
-        _check_time(now_ns)
-        column = self._store.emissions
-        return intensities(
-            column["curve"][rows],
-            column["intensity"][rows],
-            column["rate_per_s"][rows],
-            column["created_at_ns"][rows],
-            column["ttl_ns"][rows],
-            now_ns,
-        )
-
     # ---- references and stances taken here
 
-    def _ref(self, slot: int) -> Ref:
-        return Ref(slot, self._store.statements.generation(slot))
-
     def _slot(self, ref: Ref) -> int:
-        if ref not in self:
-            raise GoneError(f"the signal at {ref.slot} (generation {ref.generation}) is gone")
-        return ref.slot
+        slot, generation = ref
+        if not self._store.names(slot, generation):
+            raise GoneError(f"the signal at {slot} (generation {generation}) is gone")
+        return slot
+
+    def _note_seq(self, author: bytes, seq: int) -> None:
+        """Where sequence numbers of an author are given out here, do not give out one that it has used."""
+        last = self._last_seq_here.get(author)
+        if last is not None and seq > last:
+            self._last_seq_here[author] = seq
 
     def _take_own(
         self,
@@ -502,44 +427,29 @@ class Field:
         seq: int | None,
     ) -> Stance:
         """Take a stance that ends with the latest element now known about its statement."""
-        slot, cells = self._slot(ref), self._store.emissions.cells
-        ends = [cells["created_at_ns"][row] + cells["ttl_ns"][row] for row in self._store.emission_rows(slot)]
-        ends += [stance.expires_at_ns for stance in self._store.stances_of(slot, by)]
+        store, slot = self._store, self._slot(ref)
+        author = store.authors.get(by)
+        earlier = store.stance_rows_of(slot, author) if author is not None and author.stances else []
+        life_ns = store.ends_at_ns(slot, earlier) - now_ns
+        last_here = self._last_seq_here.get(by, 0)
+        if seq is None:
+            seq = (last_here if author is None or last_here > author.seq else author.seq) + 1
         stance = Stance(
-            statement=self.statement(ref),
+            statement=store.index.ids.get(slot) or store.index.id_of(slot),
             author=by,
-            seq=self.next_seq(by) if seq is None else seq,
+            seq=seq,
             kind=kind,
             created_at_ns=now_ns,
-            ttl_ns=min(max(max(ends) - now_ns, 1), limits.TTL_MAX_NS),
+            ttl_ns=life_ns if 0 < life_ns <= limits.TTL_MAX_NS else min(max(life_ns, 1), limits.TTL_MAX_NS),
             confidence=confidence,
             reason=reason,
             field_id=self.field_id,
         )
-        self.take(stance)
-        self._last_seq_here[by] = max(stance.seq, self._last_seq_here.get(by, 0))
+        store.stand(slot, stance, author, earlier)
+        if seq > last_here:
+            self._last_seq_here[by] = seq
         return stance
-
-
-def _check_time(now_ns: int) -> None:
-    """Times past the columns' integers would wrap."""
-    if not 0 <= now_ns <= limits.SEQ_MAX:
-        raise InvalidSignalError(f"now_ns takes an int in [0, {limits.SEQ_MAX}], not {now_ns}")
 
 
 def _starts_so(subject: bytes | None, prefix: bytes) -> bool:
     return subject is not None and subject.startswith(prefix)
-
-
-def _value(strongest: _Said, observer: Observer, votes: Tally) -> float:
-    signal = strongest.signal
-    return reinforced_value(strongest.intensity, signal.confidence, observer.lineage(signal.author), votes)
-
-
-def _is_newer(element: Signal | Stance, other: Signal | Stance) -> bool:
-    return element.seq > other.seq or (element.seq == other.seq and element.id > other.id)
-
-
-def _position(element: Signal | Stance) -> Position:
-    kind, reason = (element.kind, element.reason) if isinstance(element, Stance) else (StanceKind.SUPPORT, "")
-    return Position(element.author, kind, element.seq, element.confidence, reason)

@@ -10,6 +10,9 @@ from typing import Final
 __all__ = [
     "AUTHOR_SHARE",
     "CREATED_AT_NS_MAX",
+    "DAMPENING_DISTRUSTED",
+    "DAMPENING_TRUSTED",
+    "DAMPENING_TRUST_MIN",
     "FIELD_CAPACITY",
     "ID_BYTES",
     "INTENSITY_MIN",
@@ -19,6 +22,7 @@ __all__ = [
     "RATE_DEFAULT_PER_S",
     "RATE_MAX_PER_S",
     "REASON_BYTES_MAX",
+    "REINFORCE_MIN",
     "SENSE_THRESHOLD",
     "SEQ_MAX",
     "SIGNAL_BYTES_MAX",
@@ -26,6 +30,11 @@ __all__ = [
     "STANCES_PER_STATEMENT",
     "STANCES_WAITING",
     "SUBJECT_BYTES_MAX",
+    "THREADS_MAX",
+    "TICK_MAX",
+    "TRUST_DEFAULT",
+    "TRUST_IN_SELF",
+    "TRUST_MIN",
     "TTL_DEFAULT_NS",
     "TTL_MAX_NS",
 ]
@@ -51,6 +60,19 @@ RADIUS_HOPS_MAX: Final = 65535
 INTENSITY_MIN: Final = 0.01
 """An emission that has decayed under this is no longer live."""
 SENSE_THRESHOLD: Final = 0.1
+REINFORCE_MIN: Final = 0.5
+"""Evidence and trust together that make a simulated node take a stance."""
+TRUST_DEFAULT: Final = 0.5
+TRUST_MIN: Final = 0.01
+TRUST_IN_SELF: Final = 0.99
+"""The bounds of trust; a node trusts itself most."""
+DAMPENING_TRUST_MIN: Final = 0.7
+"""A relay dampens less where it trusts the origin above this."""
+DAMPENING_TRUSTED: Final = 0.9
+DAMPENING_DISTRUSTED: Final = 0.7
+
+THREADS_MAX: Final = 1024
+TICK_MAX: Final = 2**60
 
 FIELD_CAPACITY: Final = 1_000_000
 """Emissions a field holds unless told otherwise."""

@@ -24,6 +24,9 @@ class SheddingOrder:
     A scope costs nothing until it is first asked for its earliest row. Entries of rows that have gone are passed over
     when met, and swept when they outnumber the others.
 
+    Attributes:
+        scopes: the scopes that are tracked.
+
     Args:
         is_current: whether the row in this slot still has this generation.
     """
@@ -31,6 +34,7 @@ class SheddingOrder:
     def __init__(self, is_current: Callable[[int, int], bool]) -> None:
         self._is_current = is_current
         self._heaps: dict[int, list[Entry]] = {}
+        self.scopes = self._heaps.keys()
         self._swept_at: dict[int, int] = {}
 
     def earliest(self, scope: int, entries: Callable[[], Iterable[Entry]]) -> Entry:

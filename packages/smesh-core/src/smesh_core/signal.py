@@ -17,9 +17,8 @@ from __future__ import annotations
 import hashlib
 import struct
 from enum import IntEnum
-from functools import cached_property
 from types import SimpleNamespace
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any, Final, overload
 
 import msgspec
 
@@ -42,6 +41,7 @@ from smesh_core.limits import (
 
 if TYPE_CHECKING:
     from collections.abc import Callable
+    from typing import Self
 
 __all__ = [
     "DEFAULT_FIELD_ID",
@@ -62,7 +62,9 @@ __all__ = [
 
 _SIGNAL_HEAD: Final = struct.Struct(">32sBB32sQqqdddBHHH")
 _STANCE_HEAD: Final = struct.Struct(">32s32s32sQqqBdH")
-_OWN_SUBJECT: Final = struct.Struct(">32sQ")
+_STATEMENT_HEAD: Final = struct.Struct(">17s32sBB")
+_OWN_STATEMENT: Final = struct.Struct(">17s32sBB32sQ")
+_STATEMENT_TAG: Final = b"smesh/statement/1"
 _OWN, _SHARED = 0, 1
 _NUMBER: Final = (float, int)
 
@@ -97,6 +99,12 @@ class StanceKind(IntEnum):
     WITHDRAW = 0
     SUPPORT = 1
     OPPOSE = 2
+
+
+# The objects that are defaults, so that a value which is one of them needs no further look.
+_DATA: Final = SignalType.DATA
+_EXPONENTIAL: Final = DecayCurve.EXPONENTIAL
+_FULL: Final = 1.0
 
 
 def _utf8(text: str) -> bytes:
@@ -141,12 +149,40 @@ def statement_id(
     """The id (32 bytes) of what is said: by a `shared` subject, or by its author and sequence number.
 
     Raises:
-        InvalidSignalError: without a subject, the author is not 32 bytes or the sequence number out of bounds.
+        InvalidSignalError: the field's id is not 32 bytes, or, without a subject, the author is not or the sequence
+            number is out of bounds.
     """
+    if len(field) != ID_BYTES:
+        raise InvalidSignalError("a statement is said in a field, whose id takes 32 bytes")
     if shared is None and not (len(author) == ID_BYTES and 0 <= seq <= SEQ_MAX):
         raise InvalidSignalError("a statement without a subject takes an author of 32 bytes and a sequence number")
-    form, said = (_OWN, _OWN_SUBJECT.pack(author, seq)) if shared is None else (_SHARED, shared)
-    return hashlib.sha256(b"smesh/statement/1" + field + bytes((signal_type, form)) + said).digest()
+    if shared is None:
+        said = _OWN_STATEMENT.pack(_STATEMENT_TAG, field, signal_type, _OWN, author, seq)
+    else:
+        said = _STATEMENT_HEAD.pack(_STATEMENT_TAG, field, signal_type, _SHARED) + shared
+    return hashlib.sha256(said).digest()
+
+
+class _Once:
+    """An id of an immutable element, computed when first asked for and kept beside it.
+
+    `functools.cached_property` does this too, under a lock that costs as much as the hash.
+    """
+
+    def __init__(self, compute: Callable[[Any], bytes]) -> None:
+        self.compute = compute
+        self.name = compute.__name__
+        self.__doc__ = compute.__doc__
+
+    @overload
+    def __get__(self, element: None, owner: type) -> Self: ...
+    @overload
+    def __get__(self, element: object, owner: type) -> bytes: ...
+    def __get__(self, element: object, owner: type) -> Self | bytes:
+        if element is None:
+            return self
+        identity = element.__dict__[self.name] = self.compute(element)
+        return identity
 
 
 class Signal(msgspec.Struct, frozen=True, kw_only=True, dict=True):
@@ -175,12 +211,12 @@ class Signal(msgspec.Struct, frozen=True, kw_only=True, dict=True):
     seq: int
     created_at_ns: int
     payload: bytes = b""
-    type: SignalType = SignalType.DATA
+    type: SignalType = _DATA
     subject: bytes | None = None
     ttl_ns: int = TTL_DEFAULT_NS
-    intensity: float = 1.0
-    confidence: float = 1.0
-    decay: DecayCurve = DecayCurve.EXPONENTIAL
+    intensity: float = _FULL
+    confidence: float = _FULL
+    decay: DecayCurve = _EXPONENTIAL
     rate_per_s: float = RATE_DEFAULT_PER_S
     radius: int = RADIUS_HOPS_DEFAULT
     field_id: bytes = DEFAULT_FIELD_ID
@@ -194,12 +230,12 @@ class Signal(msgspec.Struct, frozen=True, kw_only=True, dict=True):
         """When it ends whatever its strength, in nanoseconds of the field's clock."""
         return self.created_at_ns + self.ttl_ns
 
-    @cached_property
+    @_Once
     def statement(self) -> bytes:
         """The id (32 bytes) of what is said."""
         return statement_id(self.field_id, self.type, shared=self.subject, author=self.author, seq=self.seq)
 
-    @cached_property
+    @_Once
     def id(self) -> bytes:
         """The id (32 bytes) of this emission."""
         return hashlib.sha256(b"smesh/emission/1" + encode_signal(self)).digest()
@@ -229,7 +265,7 @@ class Stance(msgspec.Struct, frozen=True, kw_only=True, dict=True):
     kind: StanceKind
     created_at_ns: int
     ttl_ns: int = TTL_DEFAULT_NS
-    confidence: float = 1.0
+    confidence: float = _FULL
     reason: str = ""
     field_id: bytes = DEFAULT_FIELD_ID
 
@@ -242,7 +278,7 @@ class Stance(msgspec.Struct, frozen=True, kw_only=True, dict=True):
         """When it stops counting, in nanoseconds of the field's clock."""
         return self.created_at_ns + self.ttl_ns
 
-    @cached_property
+    @_Once
     def id(self) -> bytes:
         """The id (32 bytes) of this stance."""
         return hashlib.sha256(b"smesh/stance/1" + encode_stance(self)).digest()
@@ -250,29 +286,24 @@ class Stance(msgspec.Struct, frozen=True, kw_only=True, dict=True):
 
 def encode_signal(signal: Signal) -> bytes:
     """The canonical bytes of an emission; adding 0.0 turns a negative zero into zero."""
-    shared = signal.subject
-    return b"".join(
-        (
-            _SIGNAL_HEAD.pack(
-                signal.field_id,
-                signal.type,
-                _OWN if shared is None else _SHARED,
-                signal.author,
-                signal.seq,
-                signal.created_at_ns,
-                signal.expires_at_ns,
-                signal.intensity + 0.0,
-                signal.confidence + 0.0,
-                signal.rate_per_s + 0.0,
-                signal.decay,
-                signal.radius,
-                len(shared or b""),
-                len(signal.payload),
-            ),
-            shared or b"",
-            signal.payload,
-        )
+    shared, payload = signal.subject, signal.payload
+    head = _SIGNAL_HEAD.pack(
+        signal.field_id,
+        signal.type,
+        _OWN if shared is None else _SHARED,
+        signal.author,
+        signal.seq,
+        signal.created_at_ns,
+        signal.created_at_ns + signal.ttl_ns,
+        signal.intensity + 0.0,
+        signal.confidence + 0.0,
+        signal.rate_per_s + 0.0,
+        signal.decay,
+        signal.radius,
+        0 if shared is None else len(shared),
+        len(payload),
     )
+    return head + payload if shared is None else head + shared + payload
 
 
 def decode_signal(encoded: bytes) -> Signal:
@@ -354,53 +385,49 @@ def decode_stance(encoded: bytes) -> Stance:
 
 
 def _is_sound_signal(s: Any) -> bool:
-    shared = s.subject
+    """Whether every value is within its bounds; one that is the very default needs no look."""
     return (
         type(s.author) is bytes
         and len(s.author) == ID_BYTES
-        and type(s.seq) is int
-        and 0 <= s.seq <= SEQ_MAX
-        and type(s.created_at_ns) is int
-        and 0 <= s.created_at_ns <= CREATED_AT_NS_MAX
+        and type(seq := s.seq) is int
+        and 0 <= seq <= SEQ_MAX
+        and type(created := s.created_at_ns) is int
+        and 0 <= created <= CREATED_AT_NS_MAX
         and type(s.payload) is bytes
         and len(s.payload) <= PAYLOAD_BYTES_MAX
-        and type(s.type) is SignalType
-        and (shared is None or (type(shared) is bytes and 0 < len(shared) <= SUBJECT_BYTES_MAX))
-        and type(s.ttl_ns) is int
-        and 0 < s.ttl_ns <= TTL_MAX_NS
-        and isinstance(s.intensity, _NUMBER)
-        and 0.0 <= s.intensity <= 1.0
-        and isinstance(s.confidence, _NUMBER)
-        and 0.0 <= s.confidence <= 1.0
-        and type(s.decay) is DecayCurve
-        and isinstance(s.rate_per_s, _NUMBER)
-        and 0.0 <= s.rate_per_s <= RATE_MAX_PER_S
-        and type(s.radius) is int
-        and 0 <= s.radius <= RADIUS_HOPS_MAX
-        and type(s.field_id) is bytes
-        and len(s.field_id) == ID_BYTES
+        and ((kind := s.type) is _DATA or type(kind) is SignalType)
+        and ((shared := s.subject) is None or (type(shared) is bytes and 0 < len(shared) <= SUBJECT_BYTES_MAX))
+        and ((ttl := s.ttl_ns) is TTL_DEFAULT_NS or (type(ttl) is int and 0 < ttl <= TTL_MAX_NS))
+        and ((part := s.intensity) is _FULL or (isinstance(part, _NUMBER) and 0.0 <= part <= 1.0))
+        and ((part := s.confidence) is _FULL or (isinstance(part, _NUMBER) and 0.0 <= part <= 1.0))
+        and ((curve := s.decay) is _EXPONENTIAL or type(curve) is DecayCurve)
+        and ((rate := s.rate_per_s) is RATE_DEFAULT_PER_S or _is_rate(rate))
+        and ((hops := s.radius) is RADIUS_HOPS_DEFAULT or (type(hops) is int and 0 <= hops <= RADIUS_HOPS_MAX))
+        and ((field := s.field_id) is DEFAULT_FIELD_ID or (type(field) is bytes and len(field) == ID_BYTES))
     )
 
 
+def _is_rate(rate: Any) -> bool:
+    return isinstance(rate, _NUMBER) and 0.0 <= rate <= RATE_MAX_PER_S
+
+
 def _is_sound_stance(s: Any) -> bool:
+    """Whether every value is within its bounds; one that is the very default needs no look."""
     return (
         type(s.statement) is bytes
         and len(s.statement) == ID_BYTES
         and type(s.author) is bytes
         and len(s.author) == ID_BYTES
-        and type(s.seq) is int
-        and 0 <= s.seq <= SEQ_MAX
+        and type(seq := s.seq) is int
+        and 0 <= seq <= SEQ_MAX
         and type(s.kind) is StanceKind
-        and type(s.created_at_ns) is int
-        and 0 <= s.created_at_ns <= CREATED_AT_NS_MAX
-        and type(s.ttl_ns) is int
-        and 0 < s.ttl_ns <= TTL_MAX_NS
-        and isinstance(s.confidence, _NUMBER)
-        and 0.0 < s.confidence <= 1.0
-        and type(s.reason) is str
-        and _utf8_size(s.reason) <= REASON_BYTES_MAX
-        and type(s.field_id) is bytes
-        and len(s.field_id) == ID_BYTES
+        and type(created := s.created_at_ns) is int
+        and 0 <= created <= CREATED_AT_NS_MAX
+        and type(ttl := s.ttl_ns) is int
+        and 0 < ttl <= TTL_MAX_NS
+        and ((part := s.confidence) is _FULL or (isinstance(part, _NUMBER) and 0.0 < part <= 1.0))
+        and ((reason := s.reason) == "" or (type(reason) is str and _utf8_size(reason) <= REASON_BYTES_MAX))
+        and ((field := s.field_id) is DEFAULT_FIELD_ID or (type(field) is bytes and len(field) == ID_BYTES))
     )
 
 

@@ -16,6 +16,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping
+from functools import lru_cache
 from typing import TYPE_CHECKING
 
 import msgspec
@@ -30,6 +31,11 @@ __all__ = ["EVERYONE", "Observer", "Tally", "Vote", "tally"]
 
 TRUST_DEFAULT = 0.5
 UNKNOWN_LINEAGE = "(unknown)"
+_SUPPORT, _OPPOSE = StanceKind.SUPPORT, StanceKind.OPPOSE
+
+
+def _own_lineage(node: bytes) -> str:
+    return f"node:{node.hex()}"
 
 
 class Observer(msgspec.Struct, frozen=True, kw_only=True):
@@ -62,15 +68,14 @@ class Observer(msgspec.Struct, frozen=True, kw_only=True):
 
     def lineage(self, node: bytes) -> str:
         """The lineage that a node's word counts in."""
-        own = f"node:{node.hex()}"
         if self.roster is None:
-            return own
+            return _own_lineage(node)
         if node in self.roster:
-            return self.roster[node] or own
+            return self.roster[node] or _own_lineage(node)
         if node not in self.trust:
             return UNKNOWN_LINEAGE
         declared = self.declared.get(node, "")
-        return own if declared in {"", UNKNOWN_LINEAGE} else declared
+        return _own_lineage(node) if declared in {"", UNKNOWN_LINEAGE} else declared
 
     def weight(self, node: bytes) -> float:
         """What one node's word weighs by itself, in [0, 1]; 0 for a node that is not known."""
@@ -87,7 +92,7 @@ EVERYONE = Observer()
 """Counts every node fully and separately."""
 
 
-class Vote(msgspec.Struct, frozen=True):
+class Vote(msgspec.Struct, frozen=True, gc=False):
     """What one lineage says about one statement.
 
     Attributes:
@@ -105,7 +110,7 @@ class Vote(msgspec.Struct, frozen=True):
     opposers: tuple[bytes, ...]
 
 
-class Tally(msgspec.Struct, frozen=True):
+class Tally(msgspec.Struct, frozen=True, gc=False):
     """All votes about one statement, by lineage name, and their sums."""
 
     votes: tuple[Vote, ...]
@@ -118,26 +123,47 @@ def tally(positions: Iterable[tuple[bytes, StanceKind]], observer: Observer) -> 
 
     The result does not depend on the order of `positions`.
     """
+    if observer.roster is None:
+        return _tally_of_equals(positions)
     members: dict[str, list[tuple[bytes, StanceKind]]] = {}
     for node, kind in sorted(positions):
         if kind is not StanceKind.WITHDRAW:
             members.setdefault(observer.lineage(node), []).append((node, kind))
-    votes = tuple(_vote(lineage, members[lineage], observer) for lineage in sorted(members))
-    return Tally(votes, math.fsum(vote.support for vote in votes), math.fsum(vote.oppose for vote in votes))
+    votes = tuple([_vote(lineage, members[lineage], observer) for lineage in sorted(members)])
+    return Tally(votes, math.fsum([vote.support for vote in votes]), math.fsum([vote.oppose for vote in votes]))
+
+
+def _tally_of_equals(positions: Iterable[tuple[bytes, StanceKind]]) -> Tally:
+    """The tally where each node has one whole vote: names of lineages are in the order of their nodes' ids."""
+    votes, support = [], 0
+    for node, kind in sorted(positions):
+        if kind is _SUPPORT:
+            votes.append(_whole_vote(node, True))
+            support += 1
+        elif kind is _OPPOSE:
+            votes.append(_whole_vote(node, False))
+    return Tally(tuple(votes), float(support), float(len(votes) - support))
+
+
+@lru_cache(maxsize=4096)
+def _whole_vote(node: bytes, is_support: bool) -> Vote:
+    """The vote of a lineage that is one node, which counts fully."""
+    lineage = _own_lineage(node)
+    return Vote(lineage, 1.0, 0.0, (node,), ()) if is_support else Vote(lineage, 0.0, 1.0, (), (node,))
 
 
 def _vote(lineage: str, members: list[tuple[bytes, StanceKind]], observer: Observer) -> Vote:
-    if observer.roster is not None:
-        members = [m for m in members if observer.is_rostered(m[0])] or members
-    supporters = tuple(node for node, kind in members if kind is StanceKind.SUPPORT)
-    opposers = tuple(node for node, kind in members if kind is StanceKind.OPPOSE)
+    """The vote of a lineage of at least one member."""
+    members = [m for m in members if observer.is_rostered(m[0])] or members
+    supporters = tuple([node for node, kind in members if kind is _SUPPORT])
+    opposers = tuple([node for node, kind in members if kind is _OPPOSE])
     if lineage == UNKNOWN_LINEAGE:
         whole, for_it, against = observer.unknown_vote, float(len(supporters)), float(len(opposers))
     else:
         weights = {node: observer.weight(node) for node, _ in members}
         whole = max(weights.values())
-        for_it = math.fsum(weights[node] for node in supporters)
-        against = math.fsum(weights[node] for node in opposers)
+        for_it = math.fsum([weights[node] for node in supporters])
+        against = math.fsum([weights[node] for node in opposers])
     # A unanimous lineage has its whole vote exactly: two such must make a quorum of two.
     support = whole * (for_it / (for_it + against)) if for_it and against else whole if for_it else 0.0
     return Vote(lineage, support, whole - support if against else 0.0, supporters, opposers)

@@ -1,0 +1,1 @@
+"""Compiled kernels, the slow reference that they are held to, and the one place that compiles."""
