@@ -76,6 +76,20 @@ def test_stretches_of_a_table_never_meet(threads: int) -> None:
         assert used[-1][1] <= network.state.used[table] <= len(getattr(network.state, table))
 
 
+@pytest.mark.parametrize("table", ["arrivals", "pending"])
+def test_what_is_reserved_is_there_to_the_last_record(table: str) -> None:
+    held = Network(ring(3), engine="numpy").state
+    unused = len(getattr(held, table)) - held.used[table]
+    for wanted in (unused, unused + 1, 1, 10 * unused):
+        version, length = held.version, len(getattr(held, table))
+        held.reserve(table, wanted)
+        assert len(getattr(held, table)) - held.used[table] >= wanted
+        assert (held.version > version) == (len(getattr(held, table)) > length)
+    begins = held.claim(table, np.array([3, 0, 2]))
+    assert (begins - begins[0]).tolist() == [0, 3, 3]
+    assert held.used[table] == begins[0] + 5
+
+
 def test_products_that_do_not_fit_are_made_each_time(monkeypatch: pytest.MonkeyPatch) -> None:
     wanted = flooded("numpy", nodes=60, signals=20)
     for cells in (tick.BLOCK, 3 * tick.BLOCK, 10 * tick.BLOCK, 1000 * tick.BLOCK):  # whole rows, as 2^20 is

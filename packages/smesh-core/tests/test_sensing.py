@@ -209,6 +209,14 @@ def test_what_fades_under_the_threshold_while_it_waits_is_missed(engine: Any) ->
 
 
 @engines
+def test_a_bounded_node_senses_at_its_threshold_too(engine: Any) -> None:
+    for threshold, sensed in ((0.5 * 0.9, 2), (math.nextafter(0.5 * 0.9, 1), 0)):
+        network = crowded(engine, [0.5, 0.5], capacity=1, threshold=threshold)
+        network.run(10)
+        assert int(network.counters().sensed.sum()) == sensed
+
+
+@engines
 def test_a_capacity_of_none_at_all_senses_nothing(engine: Any) -> None:
     network = crowded(engine, [1.0, 1.0], capacity=0)
     network.run(70)
