@@ -97,6 +97,8 @@ def draw(report: Report, network: Network, path: Path) -> None:
         _arrivals(arrivals, report, network)
         _states(states, network)
         _copies(copies, network)
+        for axes in (coverage, arrivals, states):
+            axes.xaxis.get_major_locator().set_params(integer=True)
         drawn = io.BytesIO()
         kind = path.suffix.lower()[1:]
         figure.savefig(drawn, format=kind, metadata={"Date": None} if kind == "svg" else {"Software": None})
@@ -138,7 +140,8 @@ def _coverage(axes: Any, report: Report, network: Network) -> None:
         until = min(end, max(2, network.tick))
         axes.axvspan(begin, until, facecolor="none", edgecolor="#80808080", hatch="//", linewidth=0, label=what)
     handles, labels = axes.get_legend_handles_labels()
-    axes.legend(handles[::-1], labels[::-1], loc="upper left", frameon=True, framealpha=0.85, edgecolor="none")
+    # Beside the panel: a curve that rises at once leaves no corner free.
+    axes.legend(handles[::-1], labels[::-1], loc="upper left", bbox_to_anchor=(1.01, 1), borderaxespad=0)
 
 
 def _hops(first: int, last: int) -> str:
@@ -162,7 +165,8 @@ def _arrivals(axes: Any, report: Report, network: Network) -> None:
     width = max(1, -(-last // 80))
     axes.hist(ages, bins=np.arange(0.5, last + width + 0.5, width), color=_FIRST, edgecolor="white", linewidth=0.4)
     for name, age, style in (("half", report.arrival_ticks.p50, "-"), ("90%", report.arrival_ticks.p90, "--")):
-        axes.axvline(age, color="#202020", linestyle=style, linewidth=1.2, label=f"{name} by {age:.4g} ticks")
+        label = f"{name} by {age:.4g} tick{'s' * (age != 1)}"
+        axes.axvline(age, color="#202020", linestyle=style, linewidth=1.2, label=label)
     axes.yaxis.set_major_formatter("{x:,.0f}")
     axes.legend(loc="upper right")
 
