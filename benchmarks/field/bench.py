@@ -2,16 +2,13 @@
 
 The baseline for creation is a frozen dataclass of the same attributes that hashes the same bytes with hashlib, and
 checks nothing. The baseline for the field is a dictionary of such objects, with a dictionary of supporters each: no
-bounds, no expiry, no lineages, no order-independence. It says what those cost.
+bounds, no expiry, no lineages, no order-independence (`smesh_agent.workflows.bench.baseline`). It says what those cost.
 """
 
 from __future__ import annotations
 
 import argparse
-import dataclasses
 import gc
-import hashlib
-import math
 import sys
 import time
 import tracemalloc
@@ -23,7 +20,8 @@ from typing import TYPE_CHECKING, Any, TypeAlias
 
 import machine
 import numpy as np
-from smesh_core import DecayCurve, Field, Ref, Refs, Signal, SignalBatch, SignalType, node_id, subject
+from smesh_agent.workflows.bench.baseline import PlainField, PlainSignal, hashed
+from smesh_core import Field, Ref, Refs, Signal, SignalBatch, node_id, subject
 from smesh_core.signal import encode_signal
 
 if TYPE_CHECKING:
@@ -33,55 +31,6 @@ if TYPE_CHECKING:
 
 ADA, BO = node_id("ada"), node_id("bo")
 NOW_NS = 10**9
-
-
-@dataclasses.dataclass(frozen=True, slots=True)
-class PlainSignal:
-    author: bytes
-    seq: int
-    created_at_ns: int
-    payload: bytes = b""
-    type: SignalType = SignalType.DATA
-    subject: bytes | None = None
-    ttl_ns: int = 60 * 10**9
-    intensity: float = 1.0
-    confidence: float = 1.0
-    decay: DecayCurve = DecayCurve.EXPONENTIAL
-    rate_per_s: float = 0.1
-    radius: int = 5
-    field_id: bytes = bytes(32)
-
-
-class PlainField:
-    """A dictionary of signals with their supporters."""
-
-    def __init__(self) -> None:
-        self.signals: dict[bytes, tuple[PlainSignal, dict[bytes, float]]] = {}
-
-    def emit(self, signal: PlainSignal) -> bytes:
-        identity = hashed(signal)
-        self.signals[identity] = (signal, {})
-        return identity
-
-    def reinforce(self, identity: bytes, by: bytes) -> None:
-        self.signals[identity][1][by] = 1.0
-
-    def value(self, identity: bytes, now_ns: int) -> float:
-        signal, supporters = self.signals[identity]
-        age_s = (now_ns - signal.created_at_ns) / 1e9
-        confidence = signal.confidence + sum(0.1 / (1 + 0.5 * i) for i in range(1, len(supporters) + 1))
-        boost = 1 + min(0.1 * len(supporters), 0.5)
-        return min(1.0, signal.intensity * math.exp(-signal.rate_per_s * age_s) * min(1.0, confidence) * boost)
-
-    def sense(self, now_ns: int) -> list[tuple[float, PlainSignal]]:
-        felt = [(self.value(identity, now_ns), signal) for identity, (signal, _) in self.signals.items()]
-        return sorted((entry for entry in felt if entry[0] >= 0.1), key=lambda entry: -entry[0])
-
-
-def hashed(signal: PlainSignal) -> bytes:
-    """The statement id of a plain signal, over the bytes that smesh_core hashes."""
-    said = signal.author + signal.seq.to_bytes(8)
-    return hashlib.sha256(b"smesh/statement/1" + signal.field_id + bytes((signal.type, 0)) + said).digest()
 
 
 class Timing:
