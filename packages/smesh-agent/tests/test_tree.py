@@ -10,7 +10,7 @@ import sys
 from pathlib import Path
 
 import pytest
-from hypothesis import HealthCheck, given, settings
+from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 from smesh_agent.errors import TreeError
 from smesh_agent.tree import FILE_BYTES_MAX, LINE_CHARACTERS_MAX, Tree, split_lines
@@ -329,7 +329,10 @@ _PATTERN = st.builds(
 )
 
 
-@settings(max_examples=40, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=40, derandomize=True, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@example(files={"a/b/a", "a/b/c/d"}, top=[], nested=["b/**/"])
+@example(files={"a/a/a"}, top=[], nested=["a", "!a/**"])
+@example(files={"a/b/a", "a/a"}, top=["a", "*/", "!a"], nested=[])
 @given(
     files=st.sets(st.lists(_SEGMENT, min_size=1, max_size=3).map("/".join), min_size=1, max_size=8),
     top=st.lists(_PATTERN, max_size=4),

@@ -7,8 +7,13 @@ import json
 import os
 import signal
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import pytest
+from smesh_cli import stopping
+
+if TYPE_CHECKING:
+    import asyncio
 
 WORKER = b"smesh_agent.analyzers.worker"
 END_S = 10
@@ -123,8 +128,7 @@ def test_a_second_ctrl_c_ends_it_at_once(start, until, large) -> None:
     _, err = process.communicate(timeout=END_S)
     os.close(read)
     os.close(write)
-    assert process.returncode == 130
-    assert err == b"smesh: stopped at once\n"
+    assert (process.returncode, err) == (130, b"smesh: stopped at once\n")
     assert not any(is_alive(pid, line) for pid, line in workers.items())
 
 
@@ -159,3 +163,16 @@ def test_a_signal_that_whoever_started_us_has_had_ignored_stays_ignored(start, u
     process.send_signal(signal.SIGINT)
     _, err = process.communicate(timeout=60)
     assert (process.returncode, err) == (0, b"")
+
+
+@pytest.mark.parametrize("then", [None, ValueError("torn apart")], ids=["goes on", "complains"])
+def test_a_second_signal_ends_it_whatever_the_work_makes_of_it(then: Exception | None) -> None:
+    async def work(stop: asyncio.Event) -> None:
+        signal.raise_signal(signal.SIGINT)
+        with contextlib.suppress(KeyboardInterrupt):
+            signal.raise_signal(signal.SIGINT)
+        if then is not None:
+            raise then
+
+    with pytest.raises(KeyboardInterrupt):
+        stopping.run(work)

@@ -239,10 +239,10 @@ class _Ignores(NamedTuple):
 def _last_word(spec: GitIgnoreSpec, path: str) -> bool | None:
     """What the last pattern that matches this very path says; patterns for what lies above it have been asked there."""
     for pattern in reversed(list(spec.patterns)):
-        found = pattern.match_file(path) if pattern.include is not None else None
-        if found is not None:
-            above = found.match.groupdict().get("ps_d")
-            if above is None or found.match.end("ps_d") == len(path):
+        if pattern.include is None or pattern.regex is None:
+            continue
+        for found in pattern.regex.finditer(path):
+            if found.groupdict().get("ps_d") is None or found.end("ps_d") == len(path):
                 return pattern.include
     return None
 
@@ -438,8 +438,15 @@ def _rules(path: Path, base: str) -> tuple[_Rules, ...]:
         text = _read(path).decode("utf-8-sig", errors="surrogateescape")
     except (OSError, _NotTextError, _TooLargeError):
         return ()
-    lines = [line for line in split_lines(text) if _is_pattern(line)]
+    lines = [_as_git_reads(line) for line in split_lines(text) if _is_pattern(line)]
     return (_Rules(base, GitIgnoreSpec.from_lines(lines)),) if lines else ()
+
+
+def _as_git_reads(line: str) -> str:
+    """The pattern that pathspec takes as git takes this one: ``b/**`` is all that is in b, and not b itself."""
+    stripped = line.rstrip(" ")
+    name = stripped.removesuffix("/")
+    return f"{name}/*{stripped[len(name) :]}" if name.endswith("/**") else line
 
 
 def _is_pattern(line: str) -> bool:

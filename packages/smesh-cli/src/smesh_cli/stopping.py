@@ -58,7 +58,15 @@ def run(work: Callable[[asyncio.Event], Coroutine[Any, Any, _T]]) -> tuple[_T, i
             for number, handler in before.items():
                 signal.signal(number, handler)
 
-    result = asyncio.run(guarded())
+    try:
+        result = asyncio.run(guarded())
+    except BaseException:
+        # Whatever the second signal tore apart may complain of that in its own way.
+        if len(received) > 1:
+            raise KeyboardInterrupt from None
+        raise
+    if len(received) > 1:  # it was raised where nobody could hear it
+        raise KeyboardInterrupt
     return result, next(iter(received), 0)
 
 
