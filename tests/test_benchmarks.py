@@ -19,6 +19,9 @@ ROOT = Path(__file__).parent.parent
         ("core/bench.py", ["--quick", "--repeats", "1", "--only", "growth"], "reached"),
         ("core/bench.py", ["--quick", "--repeats", "1", "--only", "memory"], "peak"),
         ("field/bench.py", ["--sizes", "50", "--repeats", "1"], "reinforce"),
+        ("consensus/bench.py", ["--quick", "--repeats", "1"], "baseline"),
+        ("signing/bench.py", ["--sizes", "10", "--repeats", "1"], "verify_many"),
+        ("snapshots/bench.py", ["--signals", "50", "--nodes", "50", "--repeats", "1"], "networks"),
         ("review/bench.py", ["--lines", "500", "--repeats", "1"], "one after another"),
     ],
 )

@@ -91,16 +91,18 @@ class Oracle:
             return max(Fraction(0), 2 * Fraction(observer.trust[node]) - 1)
 
         if lineage == UNKNOWN:
-            whole, shares = Fraction(observer.unknown_vote), [(Fraction(1), side) for _, side in members]
+            most, shares = Fraction(observer.unknown_vote), [(Fraction(1), side) for _, side in members]
+            heaviest = {True: most, False: most}
         else:
             if observer.roster is not None:
                 members = [m for m in members if m[0] in observer.roster] or members
             shares = [(weight(node), side) for node, side in members]
-            whole = max(share for share, _ in shares)
+            heaviest = {on: max((w for w, side in shares if side is on), default=Fraction(0)) for on in (True, False)}
         total = sum((share for share, _ in shares), Fraction(0))
         behind = sum((share for share, side in shares if side), Fraction(0))
-        part = whole / total if total else Fraction(0)
-        return part * behind, part * (total - behind)
+        if not total:
+            return Fraction(0), Fraction(0)
+        return heaviest[True] * behind / total, heaviest[False] * (total - behind) / total
 
     def value(self, elements: Iterable[Signal | Stance], now_ns: int, observer: Observer = EVERYONE) -> float:
         elements = list(elements)

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 from hypothesis import settings
 from hypothesis import strategies as st
+from smesh_core.conduct import Conduct
 from smesh_core.consensus import Quorum
 from smesh_core.engine import engine_for
 from smesh_core.network import Network
@@ -43,7 +44,7 @@ class World:
         setup: arguments of `Network`; `quorum` is a pair (weight, lineages).
         pairs: (observer, origin, trust).
         emissions: arguments of `Network.emit`.
-        events: (tick, method of `Network`, its argument).
+        events: (tick, method of `Network`, its arguments).
         ticks: how many to run.
     """
 
@@ -52,7 +53,7 @@ class World:
     setup: dict[str, Any]
     pairs: tuple[tuple[int, int, float], ...]
     emissions: tuple[dict[str, Any], ...]
-    events: tuple[tuple[int, str, Any], ...]
+    events: tuple[tuple[Any, ...], ...]
     ticks: int
 
     def topology(self) -> Topology:
@@ -168,16 +169,20 @@ def emissions(draw: Callable[..., Any], nodes: int, tick_max: int) -> dict[str, 
 
 
 @st.composite
-def events(draw: Callable[..., Any], nodes: int, tick_max: int) -> tuple[int, str, Any]:
-    kind = draw(st.sampled_from(["fail", "recover", "partition", "heal"]))
+def events(draw: Callable[..., Any], nodes: int, tick_max: int) -> tuple[Any, ...]:
+    kind = draw(st.sampled_from(["fail", "recover", "partition", "heal", "behave", "behave"]))
     some = st.lists(st.integers(0, nodes - 1), min_size=1, max_size=nodes)
     argument = {
         "fail": some,
         "recover": some,
         "partition": st.lists(st.integers(-1, 2), min_size=nodes, max_size=nodes),
         "heal": st.none(),
+        "behave": some,
     }[kind]
-    return draw(st.integers(0, tick_max)), kind, draw(argument)
+    tick = draw(st.integers(0, tick_max))
+    if kind == "behave":
+        return tick, kind, draw(argument), Conduct(draw(st.integers(0, 15)))
+    return tick, kind, draw(argument)
 
 
 @st.composite

@@ -339,6 +339,24 @@ def test_the_last_trust_set_counts(engine: Any) -> None:
 
 
 @engines
+def test_what_everybody_thinks_of_an_origin_can_be_set(engine: Any) -> None:
+    """It is as if each had been made with it, but for those with a trust of their own."""
+    one, other = Network(ring(6), engine=engine), Network(ring(6), engine=engine, trust=[0.9, 0.5, 0.5, 0.2, 0.5, 0.5])
+    one.set_trust(1, 0, 0.01)
+    other.set_trust(1, 0, 0.01)
+    one.set_trusts(None, [0, 3], [0.9, 0.2])
+    for network in (one, other):
+        network.emit_batch([0, 3], confidence=0.7, evidence=0.5)
+        network.run(40)
+    assert one.digest() == other.digest()
+
+
+def test_what_everybody_thinks_is_bounded() -> None:
+    for origins, trust in (([6], 0.5), ([0], 1.0), ([0, 1], [0.5]), ([0], NAN)):
+        refuses(lambda network, o=origins, t=trust: network.set_trusts(None, o, t), "")
+
+
+@engines
 def test_setting_no_trusts_changes_nothing(engine: Any) -> None:
     one, other = (Network(full_mesh(5), engine=engine, seed=3) for _ in range(2))
     other.set_trusts([], [], 0.9)

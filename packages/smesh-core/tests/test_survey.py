@@ -10,8 +10,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 from networks import SECOND, World, examples, hyphae, worlds
 from smesh_core import EVERYONE, ConsensusState, DecayCurve, Field, Observer, Quorum, Signal, node_id
+from smesh_core.consensus import LogOdds, Majority
 from smesh_core.engine import default_engine
 from smesh_core.network import Network
+from smesh_core.survey import node_id_of
 from smesh_core.topologies import full_mesh, ring
 
 STEP = DecayCurve.STEP
@@ -151,6 +153,42 @@ def test_the_first_ticks_of_consensus_are_those_in_which_it_is_first_read(engine
     network.run(world.ticks, on_tick=look)
     assert network.verdicts().reached_tick.tolist() == first[REACHED]
     assert network.verdicts().rejected_tick.tolist() == first[REJECTED]
+
+
+@examples(60)
+@given(world=worlds(ticks_max=20), data=st.data())
+def test_an_observer_reads_a_network_as_it_reads_a_field(world: World, data: Any) -> None:
+    """With a roster that has not everybody on it, trust in some, a vote of the unknown, and another policy."""
+    network = world.emitted("numpy")
+    mirror = Mirror(world, network)
+    mirror.ids = [node_id_of(node) for node in range(world.nodes)]
+    mirror.field = Field()
+    mirror.refs = [
+        mirror.field.emit(
+            Signal(author=mirror.ids[emission["node"]], seq=number + 1, created_at_ns=0, decay=STEP, ttl_ns=10**15)
+        )
+        for number, emission in enumerate(world.emissions)
+    ]
+    some = st.sampled_from(mirror.ids)
+    observer = Observer(
+        roster=data.draw(st.dictionaries(some, st.sampled_from(["", "a", "b"]))),
+        trust=data.draw(st.dictionaries(some, st.floats(0.0, 1.0))),
+        unknown_vote=data.draw(st.sampled_from([0.0, 0.5, 1.0])),
+    )
+    policy = data.draw(st.sampled_from([Quorum(weight=1.5, lineages=1), Quorum(), LogOdds(), Majority()]))
+    for _ in range(world.ticks):
+        network.run(1)
+        mirror.hear(network)
+    read, now_ns = network.verdicts(observer, policy), network.tick * network.tick_ns
+    for number, ref in enumerate(mirror.refs):
+        signal = network.state.signals[number]
+        if signal["born"] < network.tick and signal["life"]:
+            verdict = mirror.field.verdict(ref, now_ns, observer, policy)
+            assert (read.states[number], read.support[number], read.oppose[number]) == (
+                verdict.state,
+                verdict.support,
+                verdict.oppose,
+            )
 
 
 # ---- lineages, quorum

@@ -110,7 +110,25 @@ def test_divided_lineage_splits_its_one_vote() -> None:
 def test_lineage_of_judged_nodes_weighs_as_its_heaviest_and_splits_by_weight() -> None:
     observer = Observer(roster={}, trust={ADA: 0.9, BO: 0.7}, declared={ADA: "m", BO: "m"})
     assert sums([(ADA, SUPPORT), (BO, SUPPORT)], observer) == pytest.approx((0.8, 0.0))
-    assert sums([(ADA, SUPPORT), (BO, OPPOSE)], observer) == pytest.approx((0.8 * 0.8 / 1.2, 0.8 * 0.4 / 1.2))
+    assert sums([(ADA, SUPPORT), (BO, OPPOSE)], observer) == pytest.approx((0.8 * 0.8 / 1.2, 0.4 * 0.4 / 1.2))
+
+
+def test_another_supporter_never_makes_opposition_heavier() -> None:
+    """Not even one that weighs more than those of its lineage who oppose: reached must not become rejected by it."""
+    crowd, others, late = CROWD[:10], CROWD[10:14], CROWD[14]
+    observer = Observer(
+        roster={},
+        trust={**dict.fromkeys(crowd, 0.55), **dict(zip(others, (1.0, 1.0, 0.95, 0.99), strict=True)), late: 0.75},
+        declared=dict.fromkeys([*crowd, late], "m"),
+    )
+    positions = [(key, OPPOSE) for key in crowd]
+    positions += list(zip(others, (SUPPORT, SUPPORT, OPPOSE, OPPOSE), strict=True))
+    assert Quorum().read(tally(positions, observer)).state.value == "reached"
+    before = tally(positions, observer)
+    after = tally([*positions, (late, SUPPORT)], observer)
+    assert after.support > before.support
+    assert after.oppose <= before.oppose
+    assert Quorum().read(after).state.value == "reached"
 
 
 def test_withdrawn_member_leaves_the_vote_to_the_others() -> None:

@@ -20,25 +20,53 @@ no I/O and reads no clock; what chance decides in a network is a function of its
 """
 
 from smesh_core import topologies
+from smesh_core.attestation import (
+    WIRE_VERSION,
+    Attested,
+    attest,
+    decode_attested,
+    encode_attested,
+    verify,
+    verify_bytes,
+    verify_many,
+)
 from smesh_core.batch import SignalBatch
-from smesh_core.consensus import ConsensusPolicy, ConsensusState, Quorum, Verdict
+from smesh_core.conduct import Conduct
+from smesh_core.consensus import (
+    ConsensusPolicy,
+    ConsensusState,
+    Explanation,
+    LogOdds,
+    Majority,
+    Quorum,
+    Verdict,
+    explain,
+)
 from smesh_core.decay import intensities, intensity_at
+from smesh_core.decision import BestOfN, Decision
 from smesh_core.engine import default_engine, set_compile_notice, warmup
 from smesh_core.errors import (
     DecodeError,
     EngineError,
     FieldFullError,
     GoneError,
+    IdentityError,
     InvalidNetworkError,
     InvalidSignalError,
     InvalidTopologyError,
+    PayloadError,
     SmeshError,
+    SnapshotError,
+    TrustError,
     WrongFieldError,
 )
 from smesh_core.field import Field
+from smesh_core.identity import Identity, decode_public_id, encode_public_id
+from smesh_core.judging import Judgement, Outcome, TrustBook, TrustRules, fold_judgements, judgements_of
 from smesh_core.network import Network
 from smesh_core.reading import Position, Reading, Sensed
 from smesh_core.refs import Ref, Refs
+from smesh_core.reputation import Evidence, Reputation, ReputationBook, fold_evidence
 from smesh_core.signal import (
     DEFAULT_FIELD_ID,
     DecayCurve,
@@ -55,6 +83,7 @@ from smesh_core.signal import (
     statement_id,
     subject,
 )
+from smesh_core.snapshot import SNAPSHOT_VERSION, dump_field, dump_network, load_field, load_network
 from smesh_core.topology import Topology
 from smesh_core.topology_edges import from_edges, from_networkx, parse_edge_list, to_networkx
 from smesh_core.weights import EVERYONE, Observer, Tally, Vote, tally
@@ -64,47 +93,81 @@ __version__ = "0.1.0"
 __all__ = [
     "DEFAULT_FIELD_ID",
     "EVERYONE",
+    "SNAPSHOT_VERSION",
+    "WIRE_VERSION",
+    "Attested",
+    "BestOfN",
+    "Conduct",
     "ConsensusPolicy",
     "ConsensusState",
     "DecayCurve",
+    "Decision",
     "DecodeError",
     "EngineError",
+    "Evidence",
+    "Explanation",
     "Field",
     "FieldFullError",
     "GoneError",
+    "Identity",
+    "IdentityError",
     "InvalidNetworkError",
     "InvalidSignalError",
     "InvalidTopologyError",
+    "Judgement",
+    "LogOdds",
+    "Majority",
     "Network",
     "Observer",
+    "Outcome",
+    "PayloadError",
     "Position",
     "Quorum",
     "Reading",
     "Ref",
     "Refs",
+    "Reputation",
+    "ReputationBook",
     "Sensed",
     "Signal",
     "SignalBatch",
     "SignalType",
     "SmeshError",
+    "SnapshotError",
     "Stance",
     "StanceKind",
     "Tally",
     "Topology",
+    "TrustBook",
+    "TrustError",
+    "TrustRules",
     "Verdict",
     "Vote",
     "WrongFieldError",
     "__version__",
+    "attest",
+    "decode_attested",
+    "decode_public_id",
     "decode_signal",
     "decode_stance",
     "default_engine",
+    "dump_field",
+    "dump_network",
+    "encode_attested",
+    "encode_public_id",
     "encode_signal",
     "encode_stance",
+    "explain",
     "field_id",
+    "fold_evidence",
+    "fold_judgements",
     "from_edges",
     "from_networkx",
     "intensities",
     "intensity_at",
+    "judgements_of",
+    "load_field",
+    "load_network",
     "node_id",
     "parse_edge_list",
     "set_compile_notice",
@@ -113,5 +176,8 @@ __all__ = [
     "tally",
     "to_networkx",
     "topologies",
+    "verify",
+    "verify_bytes",
+    "verify_many",
     "warmup",
 ]

@@ -7,10 +7,14 @@ __all__ = [
     "EngineError",
     "FieldFullError",
     "GoneError",
+    "IdentityError",
     "InvalidNetworkError",
     "InvalidSignalError",
     "InvalidTopologyError",
+    "PayloadError",
     "SmeshError",
+    "SnapshotError",
+    "TrustError",
     "WrongFieldError",
 ]
 
@@ -49,3 +53,19 @@ class GoneError(SmeshError, LookupError):
 
 class FieldFullError(SmeshError):
     """The field or the author's share of it is full, and the newcomer would end before all that it holds."""
+
+
+class IdentityError(SmeshError, ValueError):
+    """A key, a public id or a label is not one."""
+
+
+class PayloadError(SmeshError, ValueError):
+    """A payload holds a value outside its documented bounds, or bytes that are not a payload."""
+
+
+class SnapshotError(SmeshError, ValueError):
+    """Bytes are not a snapshot that can be read: cut short, altered, foreign, or of a later version."""
+
+
+class TrustError(SmeshError, ValueError):
+    """A trust, a reputation or a judgement was given a value outside its documented bounds."""

@@ -27,7 +27,7 @@ from smesh_core.reading import Position, Reader, Reading, Sensed
 from smesh_core.refs import Ref, Refs
 from smesh_core.signal import DEFAULT_FIELD_ID, Signal, SignalType, Stance, StanceKind
 from smesh_core.store import Store
-from smesh_core.weights import EVERYONE, Observer
+from smesh_core.weights import EVERYONE, Observer, Tally
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -329,6 +329,14 @@ class Field:
         """
         return self._reader.value(self._slot(ref), now_ns, observer)
 
+    def votes(self, ref: Ref, now_ns: int, observer: Observer = EVERYONE) -> Tally:
+        """The votes of an observer's lineages about a statement now: what a policy reads, and `consensus.explain`.
+
+        Raises:
+            GoneError: the statement is gone.
+        """
+        return self._reader.votes(self._slot(ref), now_ns, observer)
+
     def verdict(
         self, ref: Ref, now_ns: int, observer: Observer = EVERYONE, policy: ConsensusPolicy = _QUORUM
     ) -> Verdict:
@@ -337,7 +345,7 @@ class Field:
         Raises:
             GoneError: the statement is gone.
         """
-        return policy.read(self._reader.votes(self._slot(ref), now_ns, observer))
+        return policy.read(self.votes(ref, now_ns, observer))
 
     def read(self, ref: Ref, now_ns: int, observer: Observer = EVERYONE, policy: ConsensusPolicy = _QUORUM) -> Reading:
         """Value, verdict, emissions and positions of a statement, read together.

@@ -1,8 +1,8 @@
 """A network: nodes, who is joined to whom, and the signals that spread among them, for simulation and study.
 
 Time passes in ticks. What happens to a signal in a tick stands in `smesh_core.kernels.tick`; `run` brings together
-what acts on all of them: emissions, and the failures, recoveries, partitions and healings that were scheduled. An
-event of tick t holds from t on.
+what acts on all of them: emissions, and the failures, recoveries, partitions, healings and changes of conduct that were
+scheduled. An event of tick t holds from t on.
 
 The same seed, topology and calls give the same network, whatever the engine, the number of threads, and however the
 ticks are divided into calls of `run`.
@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any, Final
 import numpy as np
 
 from smesh_core import limits, survey
+from smesh_core.conduct import Conduct
 from smesh_core.consensus import Quorum
 from smesh_core.decay import intensities
 from smesh_core.engine import checked_engine, engine_for
@@ -29,9 +30,11 @@ if TYPE_CHECKING:
 
     from numpy.typing import ArrayLike, NDArray
 
+    from smesh_core.consensus import ConsensusPolicy
     from smesh_core.engine import Engine, EngineName
     from smesh_core.state import Table
     from smesh_core.topology import Topology
+    from smesh_core.weights import Observer
 
 __all__ = ["Network"]
 
@@ -215,9 +218,21 @@ class Network:
         """
         self.set_trusts([observer], [origin], trust)
 
-    def set_trusts(self, observers: ArrayLike, origins: ArrayLike, trusts: ArrayLike) -> None:
-        """Set what each observer thinks of each origin; arrays of one shape (n,), `trusts` in [0.01, 0.99]."""
-        observed, observing = _nodes(origins, self.node_count), _nodes(observers, self.node_count)
+    def set_trusts(self, observers: ArrayLike | None, origins: ArrayLike, trusts: ArrayLike) -> None:
+        """Set what each observer thinks of each origin; arrays of one shape (n,), `trusts` in [0.01, 0.99].
+
+        It counts for hyphae that are asked from now on, and for stances. Where `observers` is None it is what everybody
+        thinks who has no trust of its own in that origin.
+
+        Raises:
+            InvalidNetworkError: a value is out of bounds.
+        """
+        observed = _nodes(origins, self.node_count)
+        if observers is None:
+            values = _numbers("trust", trusts, limits.TRUST_MIN, limits.TRUST_IN_SELF, len(observed))
+            self.state.trusts[observed] = values
+            return
+        observing = _nodes(observers, self.node_count)
         if len(observed) != len(observing):
             raise InvalidNetworkError(
                 f"trust takes as many observers as origins, not {len(observing)} and {len(observed)}"
@@ -269,6 +284,23 @@ class Network:
         """End every partition."""
         self.partition(np.zeros(self.node_count, np.int64), at_tick=at_tick)
 
+    def behave(self, nodes: ArrayLike, conduct: Conduct, *, at_tick: int | None = None) -> None:
+        """Let nodes behave in some way from a tick on; `Conduct.HONEST` brings them back to the rules.
+
+        What a node has relayed, and the stances it has taken, stay.
+
+        Raises:
+            InvalidNetworkError: there is no such node or conduct, or the tick has passed.
+        """
+        chosen = _nodes(nodes, self.node_count)
+        if not isinstance(conduct, Conduct):
+            raise InvalidNetworkError(f"a conduct is a Conduct, not {conduct!r}")
+
+        def turn() -> None:
+            self.state.conducts[chosen] = int(conduct)
+
+        self._schedule(turn, at_tick)
+
     def _switch(self, nodes: ArrayLike, *, is_up: int, at_tick: int | None) -> None:
         switched = _nodes(nodes, self.node_count)
 
@@ -319,7 +351,9 @@ class Network:
         """Let the events of this tick happen; returns the tick of the next, if that is before `until`."""
         for event in self._events.pop(self.tick, []):
             event()
-        self.state.world["is_whole"] = not self.state.sides.any()
+        state = self.state
+        state.world["is_honest"] = not state.conducts.any()
+        state.world["is_whole"] = not (state.sides.any() or (state.conducts & Conduct.DROPS).any())
         return min(until, min(self._events, default=until))
 
     # ---- reading
@@ -336,9 +370,17 @@ class Network:
         """Part of all (signal, node) pairs reached by the end of each tick; shape (ticks,)."""
         return survey.coverage_by_tick(self)
 
-    def verdicts(self) -> survey.Verdicts:
-        """What consensus says about each signal, from all stances taken so far."""
-        return survey.verdicts(self)
+    def verdicts(self, observer: Observer | None = None, policy: ConsensusPolicy | None = None) -> survey.Verdicts:
+        """What consensus says about each signal, from all stances taken so far.
+
+        Args:
+            observer: whose weights and lineages count, by ids as `survey.node_id_of` gives them; None counts every node
+                fully, in the network's own lineages.
+            policy: how votes become an answer; None is the network's quorum.
+        """
+        if observer is None and policy is None:
+            return survey.verdicts(self)
+        return survey.verdicts_for(self, observer or survey.roster_of(self), policy or self.quorum)
 
     def values(self) -> NDArray[np.float64]:
         """Effective strength of each signal now, in [0, 1]; shape (signals,)."""

@@ -12,7 +12,7 @@ a longer one at the end of the table. The tables are longer than what is used of
 to costs nothing.
 
 Of each node there are columns: the weakest signal that it senses, how many it can attend to in one tick, what the
-others think of it, and its side of a partition, which is negative (`DOWN - side`) while the node is down.
+others think of it, its conduct, and its side of a partition, which is negative (`DOWN - side`) while the node is down.
 """
 
 from __future__ import annotations
@@ -135,7 +135,8 @@ WORLD: Final = np.dtype(
         ("is_trust_paired", np.int64),  # whether any pair of nodes has a trust of its own
         ("is_strength_uniform", np.int64),
         ("is_latency_uniform", np.int64),
-        ("is_whole", np.int64),  # whether every node is up and on one side
+        ("is_whole", np.int64),  # whether every node is up and on one side, and gives on what it relays
+        ("is_honest", np.int64),  # whether every node plays by the rules
         ("is_attention_bounded", np.int64),  # sensing is then `sensing.attend`'s, after the copies have arrived
         ("is_lineage_own", np.int64),  # else consensus is `consensus`'s to read, not the engine's
     ],
@@ -171,12 +172,13 @@ class State:
         self.capacities = np.zeros(topology.node_count, np.int64)
         self.trusts = np.zeros(topology.node_count)
         self.sides = np.zeros(topology.node_count, np.int32)
+        self.conducts = np.zeros(topology.node_count, np.int8)
         self.world: Table = np.zeros(1, WORLD)
         self.world["seed"] = np.uint64(seed % 2**64)
         self.world["quorum"], self.world["lineages"] = quorum
         self.world["is_strength_uniform"] = topology.strengths is None
         self.world["is_latency_uniform"] = topology.latencies is None
-        self.world["is_lineage_own"] = self.world["is_whole"] = 1
+        self.world["is_lineage_own"] = self.world["is_whole"] = self.world["is_honest"] = 1
         self.strengths = np.ones(1) if topology.strengths is None else topology.strengths
         self.latencies = np.ones(1, np.int32) if topology.latencies is None else topology.latencies
         self.intensities = np.zeros(0)

@@ -12,12 +12,18 @@ from typing import TYPE_CHECKING, Final, NamedTuple
 import numpy as np
 
 from smesh_core.consensus import ConsensusState
+from smesh_core.limits import ID_BYTES
 from smesh_core.reinforcement import effective_confidence
+from smesh_core.signal import StanceKind
 from smesh_core.state import NEVER, OPPOSES, SENSED, SUPPORTS, stretches
+from smesh_core.weights import Observer, tally
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
+
     from numpy.typing import NDArray
 
+    from smesh_core.consensus import ConsensusPolicy
     from smesh_core.network import Network
     from smesh_core.state import Table
 
@@ -29,8 +35,11 @@ __all__ = [
     "counters",
     "coverage_by_tick",
     "digest",
+    "node_id_of",
+    "roster_of",
     "values",
     "verdicts",
+    "verdicts_for",
 ]
 
 ARRIVALS: Final = np.dtype(
@@ -131,14 +140,13 @@ def coverage_by_tick(network: Network) -> NDArray[np.float64]:
 
 def verdicts(network: Network) -> Verdicts:
     """What consensus says about each signal, from all stances taken so far, whether or not it is still live."""
+    if not network.state.world["is_lineage_own"][0]:
+        return verdicts_for(network, roster_of(network), network.quorum)
     signals = network.state.signals
-    if network.state.world["is_lineage_own"][0]:
-        is_said = ((signals["born"] <= network.tick) & (signals["life"] > 0)).astype(np.float64)
-        support, oppose = is_said + signals["supporters"], signals["opposers"].astype(np.float64)
-        reached, rejected = _has_quorum(network, support, oppose), _has_quorum(network, oppose, support)
-        ticks = [np.where(signals[name] == NEVER, -1, signals[name]) for name in ("reached_tick", "rejected_tick")]
-    else:
-        support, oppose, reached, rejected, ticks = _verdicts_by_lineage(network)
+    is_said = ((signals["born"] <= network.tick) & (signals["life"] > 0)).astype(np.float64)
+    support, oppose = is_said + signals["supporters"], signals["opposers"].astype(np.float64)
+    reached, rejected = _has_quorum(network, support, oppose), _has_quorum(network, oppose, support)
+    ticks = [np.where(signals[name] == NEVER, -1, signals[name]) for name in ("reached_tick", "rejected_tick")]
     states = [
         ConsensusState.REACHED if is_reached else ConsensusState.REJECTED if is_rejected else ConsensusState.OPEN
         for is_reached, is_rejected in zip(reached.tolist(), rejected.tolist(), strict=True)
@@ -146,43 +154,55 @@ def verdicts(network: Network) -> Verdicts:
     return Verdicts(states, support, oppose, ticks[0], ticks[1])
 
 
+def node_id_of(node: int) -> bytes:
+    """The id, of 32 bytes, that a simulated node has for an `Observer`; ids stand in the order of the nodes."""
+    return node.to_bytes(ID_BYTES, "big")
+
+
+def roster_of(network: Network) -> Observer:
+    """An observer that counts every node fully, in the lineages that the network has."""
+    return Observer(roster={node_id_of(node): f"lineage:{of}" for node, of in enumerate(network.lineages.tolist())})
+
+
+def verdicts_for(network: Network, observer: Observer, policy: ConsensusPolicy) -> Verdicts:
+    """What an observer reads about each signal with its own weights and policy, as from a field of the same stances.
+
+    This is the very code that reads a field, one statement at a time: it is for study, and slow beside `verdicts`.
+    """
+    count, signals = network.signal_count, network.state.signals
+    support, oppose = np.zeros(count), np.zeros(count)
+    states = [ConsensusState.OPEN] * count
+    first = {state: np.full(count, -1, np.int64) for state in (ConsensusState.REACHED, ConsensusState.REJECTED)}
+    for signal, ours in enumerate(_stances_by_signal(network)):
+        born, origin = int(signals["born"][signal]), int(signals["origin"][signal])
+        if born > network.tick or not signals["life"][signal]:
+            continue
+        for tick, positions in _moments(born, origin, ours):
+            verdict = policy.read(tally(positions.items(), observer))
+            if verdict.state in first and first[verdict.state][signal] < 0 and tick < network.tick:
+                first[verdict.state][signal] = tick
+            states[signal], support[signal], oppose[signal] = verdict.state, verdict.support, verdict.oppose
+    return Verdicts(states, support, oppose, first[ConsensusState.REACHED], first[ConsensusState.REJECTED])
+
+
+def _moments(born: int, origin: int, stances: Table) -> Iterator[tuple[int, dict[bytes, StanceKind]]]:
+    """Each tick in which somebody spoke, emission the first, and where everybody stands after it."""
+    positions = {node_id_of(origin): StanceKind.SUPPORT}
+    stances = stances[np.argsort(stances["acted_tick"], kind="stable")]
+    ticks = np.unique(np.append(stances["acted_tick"], born))
+    start = 0
+    for tick, end in zip(ticks.tolist(), np.searchsorted(stances["acted_tick"], ticks, "right").tolist(), strict=True):
+        for node, side in zip(stances["node"][start:end].tolist(), stances["stance"][start:end].tolist(), strict=True):
+            positions[node_id_of(node)] = StanceKind.SUPPORT if side > 0 else StanceKind.OPPOSE
+        start = end
+        yield tick, positions
+
+
 def _has_quorum(network: Network, weight: NDArray[np.float64], against: NDArray[np.float64]) -> NDArray[np.bool_]:
     """Where each node is a lineage of its own."""
     needed = max(network.quorum.weight, network.quorum.lineages)
     enough: NDArray[np.bool_] = (weight > against) & (weight >= needed)
     return enough
-
-
-def _verdicts_by_lineage(
-    network: Network,
-) -> tuple[NDArray[np.float64], NDArray[np.float64], NDArray[np.bool_], NDArray[np.bool_], list[NDArray[np.int64]]]:
-    """The same where nodes share lineages: a lineage has one vote, divided where its members disagree."""
-    count = network.signal_count
-    support, oppose = np.zeros(count), np.zeros(count)
-    reached, rejected = np.zeros(count, bool), np.zeros(count, bool)
-    ticks = [np.full(count, -1, np.int64), np.full(count, -1, np.int64)]
-    for signal, ours in enumerate(_stances_by_signal(network)):
-        born, origin = int(network.state.signals["born"][signal]), int(network.state.signals["origin"][signal])
-        if born > network.tick or not network.state.signals["life"][signal]:
-            continue
-        members: dict[int, list[int]] = {int(network.lineages[origin]): [1, 0]}
-        for moment in sorted({born, *ours["acted_tick"].tolist()}):
-            for stance in ours[ours["acted_tick"] == moment]:
-                side = 0 if stance["stance"] > 0 else 1
-                members.setdefault(int(network.lineages[stance["node"]]), [0, 0])[side] += 1
-            shares = [for_it / (for_it + against) for for_it, against in members.values()]
-            support[signal], oppose[signal] = sum(shares), len(shares) - sum(shares)
-            leaning = sum(share > 0.5 for share in shares), sum(share < 0.5 for share in shares)
-            reached[signal] = _is_enough(network, support[signal], oppose[signal], leaning[0])
-            rejected[signal] = _is_enough(network, oppose[signal], support[signal], leaning[1])
-            for first, is_so in zip(ticks, (reached[signal], rejected[signal]), strict=True):
-                if is_so and first[signal] < 0 and moment < network.tick:
-                    first[signal] = moment
-    return support, oppose, reached, rejected, ticks
-
-
-def _is_enough(network: Network, weight: float, against: float, lineages: int) -> bool:
-    return weight > against and weight >= network.quorum.weight and lineages >= network.quorum.lineages
 
 
 def _stances_by_signal(network: Network) -> list[Table]:
@@ -230,4 +250,6 @@ def digest(network: Network) -> str:
     for column in (of, pending["age"], senders, pending["rank"]):
         hashed.update(np.ascontiguousarray(column[order]).tobytes())
     hashed.update(state.sides.tobytes())
+    if state.conducts.any():
+        hashed.update(state.conducts.tobytes())
     return hashed.hexdigest()

@@ -9,7 +9,8 @@ a node says of itself is taken only where the roster is silent and the observer 
 vote into another, never split one or leave the unknown. Where a lineage has members on the roster, only these speak
 for it, so that a stranger cannot water down a vote by joining it.
 
-A lineage whose members disagree is divided: its one vote is split in the proportion of their weights.
+A lineage whose members disagree is divided: each side has the vote of its heaviest member, less in the proportion that
+the other side's weights have of all. So another supporter never adds to what speaks against a statement.
 """
 
 from __future__ import annotations
@@ -158,12 +159,16 @@ def _vote(lineage: str, members: list[tuple[bytes, StanceKind]], observer: Obser
     supporters = tuple([node for node, kind in members if kind is _SUPPORT])
     opposers = tuple([node for node, kind in members if kind is _OPPOSE])
     if lineage == UNKNOWN_LINEAGE:
-        whole, for_it, against = observer.unknown_vote, float(len(supporters)), float(len(opposers))
+        for_it, against = float(len(supporters)), float(len(opposers))
+        most_for = most_against = observer.unknown_vote
     else:
         weights = {node: observer.weight(node) for node, _ in members}
-        whole = max(weights.values())
         for_it = math.fsum([weights[node] for node in supporters])
         against = math.fsum([weights[node] for node in opposers])
+        most_for = max([weights[node] for node in supporters], default=0.0)
+        most_against = max([weights[node] for node in opposers], default=0.0)
     # A unanimous lineage has its whole vote exactly: two such must make a quorum of two.
-    support = whole * (for_it / (for_it + against)) if for_it and against else whole if for_it else 0.0
-    return Vote(lineage, support, whole - support if against else 0.0, supporters, opposers)
+    if for_it and against:
+        most_for *= for_it / (for_it + against)
+        most_against *= against / (for_it + against)
+    return Vote(lineage, most_for if for_it else 0.0, most_against if against else 0.0, supporters, opposers)

@@ -36,6 +36,7 @@ _OPTIONS: dict[str, Any] = {"nogil": True, "error_model": "numpy", "_nrt": False
 Never `fastmath` as a whole: it takes NaN, infinities and the order of sums for granted."""
 _UNREADABLE = (OSError, EOFError, pickle.PickleError, ValueError, AttributeError, ImportError, IndexError, TypeError)
 _SOURCES = (
+    "conduct.py",
     "limits.py",
     "rng.py",
     "signal.py",

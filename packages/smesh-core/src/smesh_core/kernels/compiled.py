@@ -146,6 +146,7 @@ class Compiled:
             state.arrivals,
             state.pending,
             state.sides,
+            state.conducts,
             state.thresholds,
             state.trusts,
             state.pair_offsets,

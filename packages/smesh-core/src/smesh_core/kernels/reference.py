@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Final
 import numpy as np
 
 from smesh_core import limits, rng
+from smesh_core.conduct import Conduct
 from smesh_core.rng import Stream
 from smesh_core.state import NEVER, OPPOSES, SENSED, SUPPORTS, stretches
 
@@ -79,9 +80,9 @@ def _deliver(state: State, tick: int) -> tuple[NDArray[np.int64], NDArray[np.int
     targets = topology.targets[hyphae]
     state.pending["age"][due] = ARRIVED
 
-    is_up = state.sides[senders] >= 0
-    crosses = is_up & (state.sides[senders] == state.sides[targets])
-    np.add.at(signals["lost"], rows[~crosses & is_up], 1)
+    is_sent = (state.sides[senders] >= 0) & _give_on(state, senders, signals["origin"][rows])
+    crosses = is_sent & (state.sides[senders] == state.sides[targets])
+    np.add.at(signals["lost"], rows[~crosses & is_sent], 1)
     _ask(state, rows[~crosses], slots[~crosses], ranks[~crosses], tick)
 
     rows, holders, senders, hyphae, targets = (of[crosses] for of in (rows, holders, senders, hyphae, targets))
@@ -98,6 +99,14 @@ def _deliver(state: State, tick: int) -> tuple[NDArray[np.int64], NDArray[np.int
     kept = best[is_first]
     kept = kept[~_holds(state, rows[kept], targets[kept])]
     return rows[kept], _append(state, rows[kept], targets[kept], senders[kept], hops[kept], attenuation[kept], tick)
+
+
+def _give_on(state: State, senders: NDArray[np.int32], origins: NDArray[np.int32]) -> NDArray[np.bool_]:
+    """Whether it is each sender's conduct to pass on what the origin says."""
+    conducts, ours = state.conducts[senders], state.conducts[origins]
+    is_league = (conducts & Conduct.COLLUDES > 0) & (ours & Conduct.COLLUDES > 0)
+    gives: NDArray[np.bool_] = (conducts & Conduct.DROPS == 0) | (senders == origins) | is_league
+    return gives
 
 
 def _dampening(trust: NDArray[np.float64]) -> NDArray[np.float64]:
@@ -234,7 +243,7 @@ def _sense_and_reinforce(state: State, rows: NDArray[np.int64], slots: NDArray[n
 
 
 def stances(state: State, rows: NDArray[np.int64], at: NDArray[np.int64], tick: int) -> None:
-    """Let nodes that sense a signal take a stance, each on evidence of its own.
+    """Let nodes that sense a signal take a stance, each on evidence of its own, or as its conduct has it.
 
     Args:
         state: the network's.
@@ -250,6 +259,10 @@ def stances(state: State, rows: NDArray[np.int64], at: NDArray[np.int64], tick: 
     is_against = ~is_for & (kind < signals["for_share"][rows] + signals["against_share"][rows])
     supports = is_for & (evidence + trust * confidence >= limits.REINFORCE_MIN)
     opposes = is_against & (evidence + (1.0 - trust) * confidence >= limits.REINFORCE_MIN)
+    conduct, league = state.conducts[nodes], state.conducts[signals["origin"][rows]] & Conduct.COLLUDES > 0
+    colludes, flatters = conduct & Conduct.COLLUDES > 0, conduct & Conduct.FLATTERS > 0
+    supports = np.select([conduct & Conduct.ABSTAINS > 0, colludes, flatters], [False, league, True], supports)
+    opposes = np.select([conduct & Conduct.ABSTAINS > 0, colludes, flatters], [False, ~league, False], opposes)
     flags = SENSED + SUPPORTS * supports + OPPOSES * opposes
     state.arrivals["marks"][at] |= flags.astype(np.uint16)
     state.arrivals["acted"][at] = tick - signals["born"][rows]

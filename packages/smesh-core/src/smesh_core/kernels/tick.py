@@ -9,7 +9,8 @@ numba is missing; property tests hold the two to each other, bit for bit.
 **Diffuse.** From the tick on in which a node holds a signal, and while the signal is live, it is asked each tick, for
 each of its hyphae but the one to where the signal came from, whether it relays. It does with probability
 ``confidence · I(t) · trust(relayer, origin) · remaining / radius``. The copy arrives `latency` ticks later. If then
-either end is down, or a partition lies between, the copy is lost, and the hypha is asked again from that tick on.
+either end is down, or a partition lies between, the copy is lost, and the hypha is asked again from that tick on. So it
+is where the relayer's conduct is to drop what others say, but such a copy was never sent, and does not count as lost.
 
 Asking tick by tick is a chain of Bernoulli trials. The tick in which the first one succeeds is drawn at once, from one
 uniform u: it is the first age k, from the age k0 at which asking began, with ``Π_{j=k0..k} (1 - p_j) <= u``. The
@@ -26,7 +27,8 @@ one from the lowest node. Its **attenuation** is the sender's, times the hypha's
 **Reinforce.** A node that senses a signal may hold evidence, of a strength that is uniform in (0, 1): evidence for it
 with probability `for_share`, against it with probability `against_share`. It supports the signal when
 ``evidence + trust(node, origin) · confidence >= 0.5``, and opposes it when it holds evidence against it and
-``evidence + (1 - trust(node, origin)) · confidence >= 0.5``. Without evidence it does neither.
+``evidence + (1 - trust(node, origin)) · confidence >= 0.5``. Without evidence it does neither. So an honest node; one
+that does not play by the rules takes a stance without evidence, or none, as its `smesh_core.conduct` has it.
 
 **Consensus.** Read from the stances after each tick, as `smesh_core.consensus` has it; the first tick in which it is
 reached, and the first in which it is rejected, are kept. Reading it does not latch it.
@@ -38,6 +40,7 @@ from typing import NamedTuple
 
 import numpy as np
 
+from smesh_core.conduct import Conduct
 from smesh_core.kernels._jit import entry, inner
 from smesh_core.limits import (
     DAMPENING_DISTRUSTED,
@@ -58,6 +61,9 @@ NONE = -1
 LATE = 2**31 - 1
 """An age that a copy never arrives at."""
 
+DROPS, ABSTAINS = int(Conduct.DROPS), int(Conduct.ABSTAINS)
+FLATTERS, COLLUDES = int(Conduct.FLATTERS), int(Conduct.COLLUDES)
+
 RELAY, EVIDENCE = np.uint64(Stream.RELAY), np.uint64(Stream.EVIDENCE)
 WHOLE, REAL, WORD, BYTE = np.dtype(np.int64), np.dtype(np.float64), np.dtype(np.int32), np.dtype(np.int8)
 
@@ -75,6 +81,7 @@ class Nodes(NamedTuple):
     """Columns of the nodes, and the trust that pairs of them have of their own."""
 
     sides: object
+    conducts: object
     thresholds: object
     trusts: object
     pair_offsets: object
@@ -238,9 +245,21 @@ def decay(signal, intensities):
 
 
 @inner
-def carries(world, nodes, sender, target):
-    """Whether a copy gets across now: both ends up, and on one side of every partition."""
-    return world.is_whole or (nodes.sides[sender] >= 0 and nodes.sides[sender] == nodes.sides[target])
+def gives_on(nodes, sender, origin):
+    """Whether it is a node's conduct to pass on what this origin says."""
+    conduct = nodes.conducts[sender]
+    if not conduct & DROPS or sender == origin:
+        return True
+    return conduct & COLLUDES != 0 and nodes.conducts[origin] & COLLUDES != 0
+
+
+@inner
+def carries(world, nodes, sender, target, origin):
+    """Whether a copy gets across now: both ends up, on one side of every partition, and the sender lets it."""
+    if world.is_whole:
+        return True
+    is_joined = nodes.sides[sender] >= 0 and nodes.sides[sender] == nodes.sides[target]
+    return is_joined and gives_on(nodes, sender, origin)
 
 
 @inner
@@ -280,7 +299,7 @@ def diffuse(signal, progress, age, key, intensity, world, nodes, hyphae, desk, s
         hypha = hyphae.offsets[holder.node] + copy.rank
         target = hyphae.targets[hypha]
         trust = trust_in_origin(world, nodes, holder.node, signal.origin)
-        if carries(world, nodes, holder.node, target):
+        if carries(world, nodes, holder.node, target, signal.origin):
             strength = hyphae.strengths[0 if world.is_strength_uniform else hypha]
             dampening = DAMPENING_TRUSTED if trust > DAMPENING_TRUST_MIN else DAMPENING_DISTRUSTED
             attenuation = holder.attenuation * (strength * dampening)
@@ -288,7 +307,7 @@ def diffuse(signal, progress, age, key, intensity, world, nodes, hyphae, desk, s
             progress.copies += 1
             arrive(progress, desk, target, holder.node, age, holder.hop + 1, attenuation)
         else:
-            progress.lost += nodes.sides[holder.node] >= 0
+            progress.lost += nodes.sides[holder.node] >= 0 and gives_on(nodes, holder.node, signal.origin)
             row = row_of(signal, holder.hop, trust, nodes.trusts[signal.origin], intensity, desk)
             asked = first_success(draw_unit(key, hypha), age, signal.life, desk.products, row)
             copy.age = arrival_age(signal, asked, world, hyphae, hypha)
@@ -308,8 +327,28 @@ def sense(progress, age, intensity, nodes, arrival):
 
 
 @inner
+def misbehave(progress, conduct, origin_conduct, arrival):
+    """Let a node that does not play by the rules take a stance, or none; whether its conduct says which."""
+    if conduct & ABSTAINS:
+        return True
+    if conduct & COLLUDES:
+        if origin_conduct & COLLUDES:
+            arrival.marks |= SUPPORTS
+            progress.supporters += 1
+        else:
+            arrival.marks |= OPPOSES
+            progress.opposers += 1
+        return True
+    if conduct & FLATTERS:
+        arrival.marks |= SUPPORTS
+        progress.supporters += 1
+        return True
+    return False
+
+
+@inner
 def reinforce(signal, progress, evidence_key, trust, arrival):
-    """Let a node take a stance, if it holds evidence of its own."""
+    """Let an honest node take a stance, if it holds evidence of its own."""
     kind = draw_unit(evidence_key, 2 * np.int64(arrival.node))
     if kind >= signal.for_share + signal.against_share:
         return
@@ -372,6 +411,10 @@ def run_tick(signal, progress, age, key, evidence_key, intensity, world, nodes, 
         for slot in range(max(1, progress.settled), progress.arrivals):
             arrival = desk.here[slot]
             if sense(progress, age, intensity, nodes, arrival):
+                if not world.is_honest:
+                    conduct, origin_conduct = nodes.conducts[arrival.node], nodes.conducts[signal.origin]
+                    if misbehave(progress, conduct, origin_conduct, arrival):
+                        continue
                 trust = trust_in_origin(world, nodes, arrival.node, signal.origin)
                 reinforce(signal, progress, evidence_key, trust, arrival)
     is_moved = progress.settled == 0 or progress.supporters + progress.opposers > taken
@@ -482,13 +525,13 @@ def put_back(signal, progress, arrivals, pending, desk, room):
 
 @entry(
     int, int, int, WORLD, SIGNAL, ARRIVAL, PENDING,  # which signals, until when; the state
-    WORD, REAL, REAL, WHOLE, WORD, REAL,  # the nodes
+    WORD, BYTE, REAL, REAL, WHOLE, WORD, REAL,  # the nodes
     WHOLE, WORD, REAL, WORD, REAL,  # the hyphae, and intensities by age
     PROGRESS, ARRIVAL, PENDING, WORD, WORD, REAL, BYTE, WHOLE,  # what the thread works with
 )  # fmt: skip
 def run_signals(
     first, last, until, worlds, signals, arrivals, pending,
-    sides, thresholds, trusts, pair_offsets, pair_observers, pair_trusts,
+    sides, conducts, thresholds, trusts, pair_offsets, pair_observers, pair_trusts,
     offsets, targets, strengths, latencies, intensities,
     progresses, here, under_way, slots, buckets, products, is_filled, room,
 ):  # fmt: skip
@@ -500,7 +543,7 @@ def run_signals(
         The first signal that there was no room for, or `last`.
     """
     world, progress = worlds[0], progresses[0]
-    nodes = Nodes(sides, thresholds, trusts, pair_offsets, pair_observers, pair_trusts)
+    nodes = Nodes(sides, conducts, thresholds, trusts, pair_offsets, pair_observers, pair_trusts)
     hyphae = Hyphae(offsets, targets, strengths, latencies)
     desk = Desk(here, under_way, slots, buckets, products, is_filled)
     previous = NONE
