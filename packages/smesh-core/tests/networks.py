@@ -169,8 +169,8 @@ def emissions(draw: Callable[..., Any], nodes: int, tick_max: int) -> dict[str, 
 
 
 @st.composite
-def events(draw: Callable[..., Any], nodes: int, tick_max: int) -> tuple[Any, ...]:
-    kind = draw(st.sampled_from(["fail", "recover", "partition", "heal", "behave", "behave"]))
+def events(draw: Callable[..., Any], nodes: int, tick_max: int, *, has_conduct: bool = True) -> tuple[Any, ...]:
+    kind = draw(st.sampled_from(["fail", "recover", "partition", "heal", *["behave"] * 2 * has_conduct]))
     some = st.lists(st.integers(0, nodes - 1), min_size=1, max_size=nodes)
     argument = {
         "fail": some,
@@ -194,6 +194,7 @@ def worlds(
     events_max: int = 4,
     is_bounded: bool | None = None,
     has_lineages: bool | None = None,
+    has_conduct: bool = True,
     threshold_min: float = 0.0,
     ticks_max: int = 40,
     latency_max: int = 5,
@@ -222,7 +223,7 @@ def worlds(
         setup=setup,
         pairs=tuple(draw(st.lists(pair, max_size=5))),
         emissions=tuple(draw(st.lists(emissions(nodes, ticks), max_size=signals_max))),
-        events=tuple(draw(st.lists(events(nodes, ticks), max_size=events_max))),
+        events=tuple(draw(st.lists(events(nodes, ticks, has_conduct=has_conduct), max_size=events_max))),
         ticks=ticks,
     )
 

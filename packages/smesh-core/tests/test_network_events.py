@@ -361,12 +361,12 @@ def test_sides_are_what_the_calls_say(engine: Any, world: World) -> None:
     network.run(world.ticks, on_tick=lambda network: seen.append(network.state.sides.tolist()))
     for tick, sides in enumerate(seen):
         down, parted = set(), [0] * world.nodes
-        for when, name, argument in sorted(world.events, key=lambda event: event[0]):
+        for when, name, argument, *_ in sorted(world.events, key=lambda event: event[0]):
             if when <= tick and name == "fail":
                 down |= set(argument)
             elif when <= tick and name == "recover":
                 down -= set(argument)
-            elif when <= tick:
+            elif when <= tick and name != "behave":
                 parted = argument or [0] * world.nodes
         assert {node for node, side in enumerate(sides) if side < 0} == down
         named = [-1 - side if side < 0 else side for side in sides]

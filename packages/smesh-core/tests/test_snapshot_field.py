@@ -34,7 +34,7 @@ from smesh_core import (
 )
 from smesh_core.errors import SnapshotError
 from smesh_core.signal import DEFAULT_FIELD_ID
-from smesh_core.snapshot import SnapshotKind, dump_field, load_field
+from smesh_core.snapshot import SNAPSHOT_VERSION, SnapshotKind, dump_field, load_field
 from smesh_core.snapshot_field import FIELD_COLUMNS, field_sections
 from smesh_core.snapshot_format import Sections, encode
 
@@ -376,11 +376,12 @@ def test_two_fields_of_one_history_have_the_same_bytes_whatever_was_read_of_them
     assert dump_field(one) == dump_field(other)
 
 
-def test_the_golden_field_of_version_1_is_read_and_written_as_it_is() -> None:
-    golden = (VECTORS / "snapshot-field-1.bin").read_bytes()
+@pytest.mark.parametrize("version", range(1, SNAPSHOT_VERSION + 1))
+def test_the_golden_field_of_every_version_is_read(version: int) -> None:
+    golden = (VECTORS / f"snapshot-field-{version}.bin").read_bytes()
     field = load_field(golden)
-    assert dump_field(field) == golden
-    assert dump_field(golden_field()) == golden
+    assert dump_field(field) == dump_field(golden_field())
+    assert (dump_field(field) == golden) is (version == SNAPSHOT_VERSION)
     ref = field.find(signal(ADA, 1, subject=b"CWE-78").statement)
     assert ref is not None
     assert field.verdict(ref, SECOND).state.value == "reached"

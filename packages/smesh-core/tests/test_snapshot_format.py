@@ -75,7 +75,7 @@ def sealed(body: bytes) -> bytes:
     return body + hashlib.sha256(body).digest()
 
 
-def made(sections: list[bytes], *, version: int = 1, kind: int = 1, count: int | None = None) -> bytes:
+def made(sections: list[bytes], *, version: int = SNAPSHOT_VERSION, kind: int = 1, count: int | None = None) -> bytes:
     """A snapshot of these encoded sections, with a length and a checksum that are right."""
     body = b"".join(sections)
     head = HEAD.pack(FIELD[:8], version, kind, len(sections) if count is None else count, HEAD.size + len(body) + 32)
@@ -269,7 +269,7 @@ def test_migrations_are_taken_one_step_at_a_time_and_never_beyond_the_present() 
 
 
 def test_an_older_snapshot_is_loaded_through_its_migration(monkeypatch: pytest.MonkeyPatch) -> None:
-    """There has been one version only. This one makes up a version 0, which had no sequence numbers given out."""
+    """Through several steps: this makes up a version 0, which had no sequence numbers given out."""
 
     def give_numbers(sections: Sections) -> Sections:
         return {

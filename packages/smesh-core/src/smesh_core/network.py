@@ -11,7 +11,7 @@ ticks are divided into calls of `run`.
 from __future__ import annotations
 
 import operator
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any, Final, Literal, NamedTuple
 
 import numpy as np
 
@@ -36,10 +36,34 @@ if TYPE_CHECKING:
     from smesh_core.topology import Topology
     from smesh_core.weights import Observer
 
-__all__ = ["Network"]
+__all__ = ["Event", "Network"]
 
 _LIFE_TICKS_MAX: Final = 2**24
 _AGES_AT_ONCE: Final = 1024
+
+
+class Event(NamedTuple):
+    """What befalls nodes from a tick on, as data.
+
+    Attributes:
+        kind: nodes go down or come up (`switch`), the network is parted (`part`), or conduct changes (`behave`).
+        values: the nodes; where the network is parted, the side of every node.
+        argument: whether the nodes are up, or their conduct; 0 where the network is parted.
+    """
+
+    kind: Literal["switch", "part", "behave"]
+    values: NDArray[np.int64]
+    argument: int
+
+    def happen(self, state: State) -> None:
+        """Let it."""
+        if self.kind == "part":
+            state.sides[:] = np.where(state.sides < 0, DOWN - self.values, self.values)
+        elif self.kind == "switch":
+            sides = state.sides[self.values]
+            state.sides[self.values] = np.where((sides >= 0) == self.argument, sides, DOWN - sides)
+        else:
+            state.conducts[self.values] = self.argument
 
 
 class Network:
@@ -93,7 +117,7 @@ class Network:
         self.state.world["is_attention_bounded"] = self._is_attention_bounded
         self.state.world["is_lineage_own"] = lineages is None
         self._decays: dict[tuple[int, float, float, int], tuple[int, int]] = {}
-        self._events: dict[int, list[Callable[[], None]]] = {}
+        self._events: dict[int, list[Event]] = {}
         self._trusts: dict[tuple[int, int], float] = {}
 
     @property
@@ -273,12 +297,7 @@ class Network:
         if parted.shape != (self.node_count,) or parted.dtype.kind not in "iub":
             raise InvalidNetworkError(f"sides take one whole number for each of the {self.node_count} nodes")
         _, side = np.unique(parted, return_inverse=True)
-
-        def part() -> None:
-            is_down = self.state.sides < 0
-            self.state.sides[:] = np.where(is_down, DOWN - side, side)
-
-        self._schedule(part, at_tick)
+        self._schedule(Event("part", side.astype(np.int64), 0), at_tick)
 
     def heal(self, *, at_tick: int | None = None) -> None:
         """End every partition."""
@@ -295,22 +314,12 @@ class Network:
         chosen = _nodes(nodes, self.node_count)
         if not isinstance(conduct, Conduct):
             raise InvalidNetworkError(f"a conduct is a Conduct, not {conduct!r}")
-
-        def turn() -> None:
-            self.state.conducts[chosen] = int(conduct)
-
-        self._schedule(turn, at_tick)
+        self._schedule(Event("behave", chosen, int(conduct)), at_tick)
 
     def _switch(self, nodes: ArrayLike, *, is_up: int, at_tick: int | None) -> None:
-        switched = _nodes(nodes, self.node_count)
+        self._schedule(Event("switch", _nodes(nodes, self.node_count), is_up), at_tick)
 
-        def switch() -> None:
-            sides = self.state.sides[switched]
-            self.state.sides[switched] = np.where((sides >= 0) == is_up, sides, DOWN - sides)
-
-        self._schedule(switch, at_tick)
-
-    def _schedule(self, event: Callable[[], None], at_tick: int | None) -> None:
+    def _schedule(self, event: Event, at_tick: int | None) -> None:
         tick = self.tick if at_tick is None else _whole("at_tick", at_tick, self.tick, NEVER)
         self._events.setdefault(tick, []).append(event)
 
@@ -350,10 +359,8 @@ class Network:
     def _happen(self, until: int) -> int:
         """Let the events of this tick happen; returns the tick of the next, if that is before `until`."""
         for event in self._events.pop(self.tick, []):
-            event()
-        state = self.state
-        state.world["is_honest"] = not state.conducts.any()
-        state.world["is_whole"] = not (state.sides.any() or (state.conducts & Conduct.DROPS).any())
+            event.happen(self.state)
+        self.state.note_troubles()
         return min(until, min(self._events, default=until))
 
     # ---- reading

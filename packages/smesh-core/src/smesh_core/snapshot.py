@@ -61,7 +61,7 @@ def dump_network(network: Network) -> bytes:
     The same on every engine, on any number of threads, and however the ticks were divided into calls of `run`.
 
     Raises:
-        SnapshotError: events are scheduled, or nodes have labels that have no form as bytes.
+        SnapshotError: nodes have labels that have no form as bytes.
     """
     return encode(SnapshotKind.NETWORK, network_sections(network))
 

@@ -49,7 +49,7 @@ __all__ = [
 Sections: TypeAlias = "dict[str, NDArray[Any]]"
 Migration: TypeAlias = "Callable[[Sections], Sections]"
 
-SNAPSHOT_VERSION: Final = 1
+SNAPSHOT_VERSION: Final = 2
 """What is written. Each earlier version is read through `MIGRATIONS`."""
 
 _MAGIC: Final = b"\x93SMESH\r\n"
@@ -81,11 +81,21 @@ class Column(NamedTuple):
     width: int = 0
 
 
-MIGRATIONS: Final[dict[tuple[SnapshotKind, int], Migration]] = {}
-"""From (kind, version) to what makes its sections those of the next version: pure, and of sections as they were read.
+def _with_no_events(sections: Sections) -> Sections:
+    """Version 1 of networks was written only while nothing was scheduled."""
+    dtypes = {"ticks": "<i8", "kinds": "|u1", "arguments": "|u1", "sizes": "<i8", "values": "<i8"}
+    return {**sections, **{f"event_{name}": np.zeros(0, dtype) for name, dtype in dtypes.items()}}
 
-Empty, as there has been one version only.
-"""
+
+def _as_it_was(sections: Sections) -> Sections:
+    return sections
+
+
+MIGRATIONS: Final[dict[tuple[SnapshotKind, int], Migration]] = {
+    (SnapshotKind.FIELD, 1): _as_it_was,
+    (SnapshotKind.NETWORK, 1): _with_no_events,
+}
+"""From (kind, version) to what makes its sections those of the next version: pure, of sections as they were read."""
 
 
 # ---- bytes

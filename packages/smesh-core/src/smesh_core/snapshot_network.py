@@ -24,7 +24,7 @@ import numpy as np
 from smesh_core import limits
 from smesh_core.consensus import Quorum
 from smesh_core.errors import InvalidNetworkError, InvalidSignalError, InvalidTopologyError, SnapshotError
-from smesh_core.network import Network
+from smesh_core.network import Event, Network
 from smesh_core.signal import DecayCurve
 from smesh_core.snapshot_format import Column, Sections, decimal, number, shortened, spread, within
 from smesh_core.state import MISSED, NEVER, NOWHERE, OPPOSES, SENSED, SUPPORTS, stretches
@@ -134,8 +134,18 @@ NETWORK_COLUMNS: Final = (
     *_columns("signal_", _SIGNAL_COLUMNS),
     *_columns("arrival_", _ARRIVAL_COLUMNS),
     *_columns("pending_", _PENDING_COLUMNS),
+    Column("event_ticks", "<i8"),  # what is scheduled, by tick, and there in the order in which it was
+    Column("event_kinds", "|u1"),
+    Column("event_arguments", "|u1"),
+    Column("event_sizes", "<i8"),
+    Column("event_values", "<i8"),
 )
 """Sections of a network's snapshot, in their order."""
+
+_EVENT_KINDS: Final = ("switch", "part", "behave")
+"""What stands for them is their place here."""
+_EVENT_ARGUMENTS: Final = (1, 0, 15)
+"""The highest argument of each."""
 
 _DTYPES: Final = {column.name: column.dtype for column in NETWORK_COLUMNS}
 _EMPTY: Final = np.zeros(0)
@@ -148,13 +158,8 @@ def network_sections(network: Network) -> Sections:
     """All that a network holds, as sections.
 
     Raises:
-        SnapshotError: events are scheduled, or labels or a seed have no form here.
+        SnapshotError: labels or a seed have no form here.
     """
-    if network._events:
-        tick = min(network._events)
-        raise SnapshotError(
-            f"events are scheduled from tick {tick} on, which a snapshot cannot hold: run past them, or schedule later"
-        )
     if network.quorum.lineages > _LINEAGES_MAX:
         raise SnapshotError(f"a snapshot holds a quorum of at most {_LINEAGES_MAX} lineages")
     state, topology = network.state, network.topology
@@ -184,6 +189,7 @@ def network_sections(network: Network) -> Sections:
         "decay_ttls_ns": decays[:, 3],
         "decay_lives": decays[:, 4],
         **_signal_sections(state),
+        **_event_sections(network),
     }
     # Lives in nanoseconds do fit a float's 53 bits: 30 days are less than 2^52.
     return {name: np.ascontiguousarray(found[name]).astype(np.dtype(dtype)) for name, dtype in _DTYPES.items()}
@@ -208,6 +214,18 @@ def _signal_sections(state: State) -> Sections:
     found |= {f"pending_{c.name}": columns[c.name][by_age] for c in _PENDING_COLUMNS}
     # Several columns tell of how many signals; one of them must not be shortened.
     return {**found, "signal_origin": signals["origin"]}
+
+
+def _event_sections(network: Network) -> Sections:
+    """What is scheduled."""
+    events = [(tick, event) for tick in sorted(network._events) for event in network._events[tick]]
+    return {
+        "event_ticks": np.array([tick for tick, _ in events], np.int64),
+        "event_kinds": np.array([_EVENT_KINDS.index(event.kind) for _, event in events], np.uint8),
+        "event_arguments": np.array([event.argument for _, event in events], np.uint8),
+        "event_sizes": np.array([len(event.values) for _, event in events], np.int64),
+        "event_values": np.concatenate([_EMPTY.astype(np.int64), *(event.values for _, event in events)]),
+    }
 
 
 def _packed_kind(kind: object) -> bytes:
@@ -252,8 +270,8 @@ def network_of(sections: Sections, engine: EngineName | None) -> Network:
     network.tick = number(sections, "tick", 0, limits.TICK_MAX)
     _load_decays(network, sections)
     _load_signals(network, sections)
-    # What `run` lets follow from what befell the nodes; nothing is scheduled.
-    network._happen(network.tick)
+    _load_events(network, sections)
+    network.state.note_troubles()
     return network
 
 
@@ -385,6 +403,27 @@ def _load_signals(network: Network, sections: Sections) -> None:
         for name, values in columns.items():
             records[name][: len(values)] = values
     state.touch()
+
+
+def _load_events(network: Network, sections: Sections) -> None:
+    """What is scheduled, once it is clear that each event is of nodes that there are."""
+    ticks, kinds, arguments, sizes = (sections[f"event_{name}"] for name in ("ticks", "kinds", "arguments", "sizes"))
+    values, count = sections["event_values"], network.node_count
+    if not len(ticks) == len(kinds) == len(arguments) == len(sizes):
+        raise SnapshotError("events do not each have a tick, a kind, an argument and a size")
+    within("event_ticks", ticks, network.tick, NEVER)
+    within("event_kinds", kinds, 0, len(_EVENT_KINDS) - 1)
+    within("event_sizes", sizes, 0, len(values))
+    within("event_values", values, 0, count - 1)
+    _check(ticks[1:] >= ticks[:-1], arguments <= np.array(_EVENT_ARGUMENTS)[kinds], what="events out of order")
+    _check(sizes[kinds == _EVENT_KINDS.index("part")] == count, what="a partition of other nodes than there are")
+    ends = np.cumsum(sizes)
+    _check((ends[-1] if len(ends) else 0) == len(values), what="events of more or fewer nodes than they say")
+    for tick, kind, argument, size, end in zip(
+        ticks.tolist(), kinds.tolist(), arguments.tolist(), sizes.tolist(), ends.tolist(), strict=True
+    ):
+        event = Event(_EVENT_KINDS[kind], values[end - size : end].astype(np.int64), argument)
+        network._events.setdefault(tick, []).append(event)
 
 
 def _check(*conditions: Any, what: str) -> None:

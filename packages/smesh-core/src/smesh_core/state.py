@@ -21,6 +21,8 @@ from typing import TYPE_CHECKING, Any, Final, TypeAlias
 
 import numpy as np
 
+from smesh_core.conduct import Conduct
+
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
@@ -194,6 +196,11 @@ class State:
     def signals(self) -> Table:
         """The signals' records, shape (signals,), in the order of emission."""
         return self._signals[: self.signal_count]
+
+    def note_troubles(self) -> None:
+        """Note whether every node is up and on one side, and whether all play by the rules; an engine looks there."""
+        self.world["is_honest"] = not self.conducts.any()
+        self.world["is_whole"] = not (self.sides.any() or (self.conducts & Conduct.DROPS).any())
 
     def touch(self) -> None:
         """Say that an array was replaced."""
