@@ -18,7 +18,8 @@ sys.path.insert(0, str(Path(__file__).parent.parent))
 
 import machine
 from smesh_core import EVERYONE, DecayCurve, Field, Observer, Quorum, Signal, node_id, tally
-from smesh_core.consensus import LogOdds, Majority, explain
+from smesh_core.consensus import LogOdds, Majority
+from smesh_core.explanation import explain
 from smesh_core.house_hunting import Swarm, hunt_many
 
 if TYPE_CHECKING:

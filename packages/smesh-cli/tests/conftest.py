@@ -9,13 +9,16 @@ import subprocess
 import sys
 import time
 from dataclasses import dataclass
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pytest
 
+sys.path.insert(0, str(Path(__file__).parent))  # for `terminals`, which tests share
+from terminals import Terminal
+
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
-    from pathlib import Path
 
 DEADLINE_S = 120
 """Beyond it a process counts as hung; on a busy machine everything takes its time."""
@@ -104,6 +107,20 @@ def start(environment) -> Iterator[Callable[..., subprocess.Popen[bytes]]]:
         for stream in (process.stdout, process.stderr):
             if stream is not None:
                 stream.close()
+
+
+@pytest.fixture
+def terminal() -> Iterator[Callable[..., Terminal]]:
+    """Open pseudo-terminals of any size; they are closed at the end of the test."""
+    opened: list[Terminal] = []
+
+    def open_one(columns: int = 100, rows: int = 30) -> Terminal:
+        opened.append(Terminal(columns, rows))
+        return opened[-1]
+
+    yield open_one
+    for each in opened:
+        each.close()
 
 
 @pytest.fixture(scope="session")

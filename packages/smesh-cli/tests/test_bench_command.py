@@ -100,7 +100,9 @@ def test_a_stop_prints_what_was_measured(start, injected, number, code) -> None:
 def test_a_wrong_command_line(smesh, options) -> None:
     ran = smesh("bench", *options)
     assert (ran.code, ran.out) == (2, "")
-    assert ran.err.splitlines()[-1].startswith("Error: ")
+    assert ran.err.startswith("smesh: ")
+    assert ran.err.endswith(" (see smesh bench --help)\n")
+    assert ran.err.count("\n") == 1
 
 
 def test_output_that_cannot_be_written(smesh, injected) -> None:

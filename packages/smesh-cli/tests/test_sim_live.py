@@ -2,16 +2,9 @@
 
 from __future__ import annotations
 
-import codecs
-import fcntl
-import os
-import pty
 import re
 import signal
-import struct
 import subprocess
-import termios
-import threading
 
 import numpy as np
 import pytest
@@ -20,98 +13,10 @@ from smesh_cli.following import Follower, totals
 from smesh_cli.picture import Picture
 from smesh_core.simulation import Scenario, network_of, report_of
 from smesh_core.topologies import TOPOLOGIES
+from terminals import STYLE, Terminal
 
-TOKEN = re.compile(r"\x1b\[([0-9;?]*)([A-Za-z])|(\r)|(\n)|([^\x1b\r\n])")
-CONTROL = re.compile(r"\x1b\[[0-9;?]*[A-Za-z]")
-COLOUR = re.compile(r"\x1b\[[0-9;]*m")
 DOWN = "\N{MULTIPLICATION SIGN}"
 SIZES = [(1, 1), (10, 3), (20, 5), (40, 12), (79, 24), (100, 30), (220, 60)]
-
-
-class Terminal:
-    """A terminal that understands what is written to it: two screens, a cursor, and a size that can change."""
-
-    def __init__(self, columns: int, rows: int) -> None:
-        self._master, self.device = pty.openpty()
-        self._decode = codecs.getincrementaldecoder("utf-8")("replace").decode
-        self._rest = ""
-        self.written = ""
-        self.is_other = False
-        self.has_cursor = True
-        self.overflowed = False
-        self.shown: list[str] = []
-        self.resize(columns, rows)
-        self._reader = threading.Thread(target=self._keep_reading)
-        self._reader.start()
-
-    def resize(self, columns: int, rows: int) -> None:
-        self.columns, self.rows = columns, rows
-        self.cells = [[" "] * columns for _ in range(rows)]
-        self.x = self.y = 0
-        fcntl.ioctl(self.device, termios.TIOCSWINSZ, struct.pack("HHHH", rows, columns, 0, 0))
-
-    def _keep_reading(self) -> None:
-        try:
-            while data := os.read(self._master, 65536):
-                self._feed(self._decode(data))
-        except OSError:  # EIO: the last process that had it open has ended
-            return
-
-    def _feed(self, text: str) -> None:
-        self.written += text
-        text = self._rest + text
-        self._rest = ""
-        if (cut := text.rfind("\x1b")) >= 0 and not TOKEN.match(text, cut):
-            text, self._rest = text[:cut], text[cut:]
-        for token in TOKEN.finditer(text):
-            arguments, command, back, down, character = token.groups()
-            if character:
-                self._put(character)
-            elif back:
-                self.x = 0
-            elif down:
-                self.y = min(self.y + 1, self.rows - 1)
-            elif command == "H":
-                self.shown.append(self.screen)
-                self.x = self.y = 0
-            elif arguments == "?1049":
-                self.is_other = command == "h"
-            elif arguments == "?25":
-                self.has_cursor = command == "h"
-
-    def _put(self, character: str) -> None:
-        if self.x >= self.columns:
-            self.overflowed = self.overflowed or self.is_other
-            return
-        self.cells[self.y][self.x] = character
-        self.x += 1
-
-    @property
-    def screen(self) -> str:
-        return "\n".join("".join(row).rstrip() for row in self.cells)
-
-    @property
-    def after(self) -> str:
-        """What was written since the view went away."""
-        return CONTROL.sub("", self.written.rpartition("\x1b[?25h")[2]).replace("\r\n", "\n")
-
-    def close(self) -> None:
-        os.close(self.device)
-        self._reader.join(60)
-        os.close(self._master)
-
-
-@pytest.fixture
-def terminal():
-    opened = []
-
-    def open_one(columns: int = 100, rows: int = 30) -> Terminal:
-        opened.append(Terminal(columns, rows))
-        return opened[-1]
-
-    yield open_one
-    for each in opened:
-        each.close()
 
 
 @pytest.fixture
@@ -228,14 +133,14 @@ def test_an_error_gives_the_terminal_back(watch) -> None:
 def test_no_colour_where_none_is_wanted(watch, nodes, marks) -> None:
     process, place = watch("--nodes", nodes, "--ticks", "30", "--speed", "60", env={"NO_COLOR": "1"})
     assert process.wait(60) == 0
-    assert not COLOUR.search(place.written)
+    assert not STYLE.search(place.written)
     assert set(marks) <= set("\n".join(place.shown))
 
 
 def test_colours_otherwise(watch) -> None:
     process, place = watch("--ticks", "30", "--speed", "60", env={"COLORTERM": "truecolor"})
     assert process.wait(60) == 0
-    assert len(set(COLOUR.findall(place.written))) > 10
+    assert len(set(STYLE.findall(place.written))) > 10
 
 
 @pytest.mark.parametrize("nodes", ["50", "3000"])

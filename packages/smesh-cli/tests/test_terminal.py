@@ -2,60 +2,12 @@
 
 from __future__ import annotations
 
-import fcntl
-import os
-import pty
 import re
 import signal
-import struct
 import subprocess
-import termios
-import threading
 
 import pytest
-
-STYLE = re.compile(r"\x1b\[[0-9;]*m")
-CONTROL = re.compile(r"\x1b\[[0-9;?]*[A-Za-z]")
-
-
-class Terminal:
-    """A terminal of some width, and all that was written to it."""
-
-    def __init__(self, columns: int, rows: int = 40) -> None:
-        self._master, self.device = pty.openpty()
-        fcntl.ioctl(self.device, termios.TIOCSWINSZ, struct.pack("HHHH", rows, columns, 0, 0))
-        self._read = bytearray()
-        self._reader = threading.Thread(target=self._keep_reading)
-        self._reader.start()
-
-    def _keep_reading(self) -> None:
-        try:
-            while data := os.read(self._master, 65536):
-                self._read += data
-        except OSError:  # EIO: the last process that had it open has ended
-            return
-
-    @property
-    def text(self) -> str:
-        return bytes(self._read).decode(errors="replace").replace("\r\n", "\n")
-
-    def close(self) -> None:
-        os.close(self.device)
-        self._reader.join(60)
-        os.close(self._master)
-
-
-@pytest.fixture
-def terminal():
-    opened = []
-
-    def open_one(columns: int = 100, rows: int = 40) -> Terminal:
-        opened.append(Terminal(columns, rows))
-        return opened[-1]
-
-    yield open_one
-    for each in opened:
-        each.close()
+from terminals import CONTROL, STYLE
 
 
 @pytest.fixture

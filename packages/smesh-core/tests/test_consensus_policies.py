@@ -25,7 +25,8 @@ from smesh_core import (
     node_id,
     tally,
 )
-from smesh_core.consensus import Explanation, LogOdds, Majority, explain
+from smesh_core.consensus import LogOdds, Majority
+from smesh_core.explanation import Explanation, explain
 
 if TYPE_CHECKING:
     from smesh_core import ConsensusPolicy

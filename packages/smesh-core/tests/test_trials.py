@@ -8,7 +8,7 @@ import msgspec
 import pytest
 from smesh_core import InvalidNetworkError
 from smesh_core.attacks import ATTACKS
-from smesh_core.trials import BASELINES, DEFENCES, Result, Trial, run_trial
+from smesh_core.trials import BASELINES, DEFENCES, Result, Trial, run_trial, run_trials
 
 SMALL: dict[str, Any] = {"nodes": 24, "rounds": 2, "ticks": 20, "statements": 8, "lies": 4}
 
@@ -22,6 +22,42 @@ def test_the_same_trial_gives_the_same_result(attack: str, defences: tuple[str, 
     for name in ("coverage", "accuracy", "fooled", "suppressed"):
         assert 0.0 <= getattr(result, name) <= 1.0
     assert result.ticks_to_right is None or 0 <= result.ticks_to_right < SMALL["ticks"]
+
+
+@pytest.mark.parametrize("attack", ["none", "spam", "collusion", "poisoning", "eclipse"])
+def test_systems_that_share_a_network_come_to_what_they_come_to_alone(attack: str) -> None:
+    systems = [(), ("inhibition",), ("trust",), DEFENCES, ("roster",), *((name,) for name in BASELINES)]
+    trial = Trial(attack=attack, fraction=0.3, seed=5, **SMALL)
+    alone = [run_trial(msgspec.structs.replace(trial, defences=system)) for system in systems]
+    assert run_trials(trial, systems) == alone
+    assert len({result.accuracy for result in alone}) > 1 or attack == "none"
+
+
+def test_rounds_before_the_last_matter_to_trust_alone() -> None:
+    for defences, is_same in ((("inhibition",), True), (("inhibition", "trust"), False)):
+        trial = Trial(attack="collusion", fraction=0.3, defences=defences, seed=5, **{**SMALL, "rounds": 4})
+        unchecked = msgspec.structs.replace(trial, checked=0.0)
+        assert (run_trial(trial) == run_trial(unchecked)) is is_same
+
+
+def test_baselines_without_a_field_say_what_they_cost() -> None:
+    trial = Trial(nodes=24, rounds=1, ticks=20, statements=20, lies=0, evidence=1.0, error=0.0, seed=1)
+    centre, witness, flood, field = run_trials(trial, [("central",), ("best-witness",), ("flooding",), ("inhibition",)])
+    assert (centre.coverage, centre.ticks_to_right) == (1.0, 1.0)
+    assert 24 < centre.copies <= 48  # each is told, and reports what it holds
+    assert (witness.coverage, witness.copies, witness.ticks_to_right) == (0.0, 0.0, 0.0)
+    assert flood.coverage > max(0.95, field.coverage)
+    assert flood.copies > field.copies
+
+
+def test_a_hostile_centre_answers_nobody() -> None:
+    results = [
+        run_trial(Trial(attack="silence", fraction=0.5, defences=("central",), seed=seed, **SMALL))
+        for seed in range(12)
+    ]
+    gone = [result for result in results if result.coverage == 0.0]
+    assert 0 < len(gone) < 12
+    assert {(result.accuracy, result.ticks_to_right) for result in gone} == {(0.0, None)}
 
 
 def test_another_seed_gives_another_result() -> None:

@@ -10,6 +10,7 @@ from __future__ import annotations
 import os
 import sys
 import time
+from abc import ABC, abstractmethod
 from typing import TYPE_CHECKING, Final, Self
 
 from rich.live import Live
@@ -97,7 +98,7 @@ class Quiet:
         """Not shown."""
 
 
-class _Shown:
+class _Shown(ABC):
     """What a view and a bar have in common: a phase, a network once there is one, and when to draw next."""
 
     def __init__(self, console: Console, live: Live, first_s: float) -> None:
@@ -136,8 +137,8 @@ class _Shown:
         ended_s = time.monotonic()
         self._due_s = max(started_s + 1 / _FRAMES_PER_S, ended_s + (ended_s - started_s) * (1 / _DRAWING_PART - 1))
 
-    def _draw(self) -> None:
-        raise NotImplementedError
+    @abstractmethod
+    def _draw(self) -> None: ...
 
 
 class Bar(_Shown):

@@ -67,9 +67,11 @@ def _run() -> int:
         code = _invoke()
     except click.exceptions.Exit as leave:
         code = leave.exit_code
-    except click.ClickException as error:
+    except click.exceptions.NoArgsIsHelpError as error:
         error.show()
         code = error.exit_code
+    except click.ClickException as error:
+        complaint, code = _in_one_line(error), error.exit_code
     except (click.Abort, KeyboardInterrupt):
         complaint, code = "stopped at once", exits.INTERRUPTED
     except BrokenPipeError:  # the reader of stdout (a pager, head) is gone: nothing is left to say
@@ -85,6 +87,13 @@ def _run() -> int:
 
         render.error(complaint)
     return code
+
+
+def _in_one_line(error: click.ClickException) -> str:
+    """What is wrong with a command line, and where to read how it is right."""
+    said = " ".join(error.format_message().split()).removesuffix(".")
+    context = error.ctx if isinstance(error, click.UsageError) else None
+    return f"{said} (see {context.command_path} --help)" if context else said
 
 
 def _invoke() -> int:

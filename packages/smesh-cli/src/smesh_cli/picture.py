@@ -8,6 +8,7 @@ Without colours, and beside them, the size of a mark says how strong.
 from __future__ import annotations
 
 import math
+from abc import ABC, abstractmethod
 from functools import cache
 from typing import TYPE_CHECKING, Final, NamedTuple
 
@@ -291,7 +292,7 @@ class Picture:
 # ---- the network as a picture
 
 
-class _Drawing:
+class _Drawing(ABC):
     """Draws the nodes of one network into an area of one size."""
 
     caption = ""
@@ -302,8 +303,9 @@ class _Drawing:
         self._marks = marks
         self._has_colours = has_colours
 
+    @abstractmethod
     def draw(self, canvas: Canvas, column: int, row: int) -> Glimpse:
-        raise NotImplementedError
+        """Draw it with its upper left corner here; gives what was seen."""
 
 
 class _GraphDrawing(_Drawing):

@@ -35,12 +35,10 @@ from smesh_core.conduct import Conduct
 from smesh_core.consensus import (
     ConsensusPolicy,
     ConsensusState,
-    Explanation,
     LogOdds,
     Majority,
     Quorum,
     Verdict,
-    explain,
 )
 from smesh_core.decay import intensities, intensity_at
 from smesh_core.decision import BestOfN, Decision
@@ -60,6 +58,7 @@ from smesh_core.errors import (
     TrustError,
     WrongFieldError,
 )
+from smesh_core.explanation import Explanation, explain
 from smesh_core.field import Field
 from smesh_core.identity import Identity, decode_public_id, encode_public_id
 from smesh_core.judging import Judgement, Outcome, TrustBook, TrustRules, fold_judgements, judgements_of

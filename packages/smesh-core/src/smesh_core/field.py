@@ -330,7 +330,7 @@ class Field:
         return self._reader.value(self._slot(ref), now_ns, observer)
 
     def votes(self, ref: Ref, now_ns: int, observer: Observer = EVERYONE) -> Tally:
-        """The votes of an observer's lineages about a statement now: what a policy reads, and `consensus.explain`.
+        """The votes of an observer's lineages about a statement now: what a policy reads, and `explanation.explain`.
 
         Raises:
             GoneError: the statement is gone.

@@ -244,7 +244,7 @@ def check_memory(kind: str, nodes: int, hyphae: int, limit: int) -> None:
     if needed > limit:
         raise InvalidTopologyError(
             f"{kind} of {nodes:,} nodes would take {needed:,} bytes ({needed / 2**30:.1f} GiB), "
-            f"over memory_limit_bytes={limit:,}: ask for fewer nodes or hyphae, or allow it more"
+            f"over the limit of {limit:,} (memory_limit_bytes): ask for fewer nodes or hyphae"
         )
 
 

@@ -16,10 +16,11 @@ the next round begins with the trust that this comes to: in relaying, in reinfor
 any) that sensed an honest, true statement. `accuracy` is the part of all statements whose verdict is right: reached
 where it is true, rejected where it is false. An open verdict is not right.
 
-**Baselines** are what one would do without a field: `majority` counts the heads of the same stances; `central` lets
-every node report to one node drawn at random, which counts heads and answers everybody, unless it is hostile;
-`flooding` relays everything at once to everybody, at its cost in copies, with the same consensus and no defence;
-`best-witness` goes by the one honest node that was right most often, as it could only be known afterwards.
+**Baselines** are what one would do instead. `majority` counts the heads of the same stances. `central` lets every node
+report what it holds to one node drawn at random, which has time for all of it, counts heads and answers everybody a
+tick later; if it is hostile, nobody gets an answer. `flooding` sends everything with full confidence and no bound on
+hops, at its cost in copies; the default consensus reads what comes of it. `best-witness` goes by the one honest node
+that was right most often, as it could only be known afterwards; nobody tells anybody anything.
 """
 
 from __future__ import annotations
@@ -48,9 +49,8 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from smesh_core.consensus import ConsensusPolicy
-    from smesh_core.survey import Verdicts
 
-__all__ = ["BASELINES", "DEFENCES", "Result", "Trial", "run_trial"]
+__all__ = ["BASELINES", "DEFENCES", "Result", "Trial", "run_trial", "run_trials"]
 
 DEFENCES: Final = ("inhibition", "lineages", "roster", "trust")
 BASELINES: Final = ("majority", "central", "flooding", "best-witness")
@@ -140,6 +140,11 @@ class Trial(msgspec.Struct, frozen=True, kw_only=True):
         """The baseline that this is, or nothing."""
         return self.defences[0] if self.defences and self.defences[0] in BASELINES else ""
 
+    @property
+    def spread(self) -> str:
+        """What decides how signals spread in it; trials of equal spread are read from one network."""
+        return "flooding" if self.baseline == "flooding" else "trust" if "trust" in self.defences else "alike"
+
 
 class Result(msgspec.Struct, frozen=True, kw_only=True):
     """What came of a trial, in its last round.
@@ -151,7 +156,7 @@ class Result(msgspec.Struct, frozen=True, kw_only=True):
         fooled: part of the false statements that were reached; 0 where there were none.
         suppressed: part of the true statements that were rejected; 0 where there were none.
         ticks_to_right: median age, in ticks, at which a right verdict was first read; None where none was.
-        copies: copies that crossed a hypha, a statement.
+        copies: what was sent, a statement: copies that crossed a hypha, or reports and answers of a centre.
     """
 
     coverage: float
@@ -187,16 +192,34 @@ def run_trial(trial: Trial) -> Result:
     Raises:
         InvalidNetworkError: no network of that kind has so many nodes.
     """
+    return run_trials(trial, [trial.defences])[0]
+
+
+def run_trials(trial: Trial, systems: Sequence[tuple[str, ...]]) -> list[Result]:
+    """Run one trial with other defences or baselines in the place of its own; a result for each.
+
+    Who reads a network does not change it, so it is run once for all systems in which signals spread alike.
+
+    Raises:
+        InvalidNetworkError: no network of that kind has so many nodes, or a system is none.
+    """
     base = TOPOLOGIES[trial.topology](trial.nodes, trial.seed, trial.degree)
     siege = lay_siege(trial.attack, trial.fraction, base, trial.seed)
-    book, ran = TrustBook(), None
-    for turn in range(trial.rounds):
-        ran = _run_round(trial, siege, book, turn)
-        if "trust" in trial.defences and turn < trial.rounds - 1:
-            book = book.judged(_found_out(trial, ran, turn))
-    if ran is None:
-        raise AssertionError("a trial has one round or more")
-    return _measured(trial, siege, book, ran)
+    tried = [msgspec.structs.replace(trial, defences=system) for system in systems]
+    ran: dict[str, tuple[TrustBook, _Round]] = {}
+    for one in tried:
+        if one.spread not in ran:
+            ran[one.spread] = _run_rounds(one, siege)
+    return [_measured(one, siege, *ran[one.spread]) for one in tried]
+
+
+def _run_rounds(trial: Trial, siege: Siege) -> tuple[TrustBook, _Round]:
+    """Run the last round, and before it, where trust is moved, those that move it."""
+    book, last = TrustBook(), trial.rounds - 1
+    if "trust" in trial.defences:
+        for turn in range(last):
+            book = book.judged(_found_out(trial, _run_round(trial, siege, book, turn), turn))
+    return book, _run_round(trial, siege, book, last)
 
 
 def _seed(trial: Trial, turn: int) -> int:
@@ -216,7 +239,7 @@ def _run_round(trial: Trial, siege: Siege, book: TrustBook, turn: int) -> _Round
         siege.topology,
         seed=_seed(trial, turn),
         capacity=trial.capacity,
-        trust=limits.TRUST_IN_SELF if is_flood else trusts,
+        trust=trusts,
     )
     network.behave(siege.hostile, siege.behaves_in(turn, trial.rounds))
     honest, liars = siege.honest, siege.liars
@@ -284,26 +307,19 @@ def _observer(trial: Trial, siege: Siege, book: TrustBook) -> Observer:
 
 def _measured(trial: Trial, siege: Siege, book: TrustBook, ran: _Round) -> Result:
     """What the last round came to."""
-    network, count = ran.network, len(ran.is_true)
-    states, ticks = _answers(trial, siege, book, ran)
-    is_reached = np.array([state is ConsensusState.REACHED for state in states])
-    is_rejected = np.array([state is ConsensusState.REJECTED for state in states])
+    answers = _answers(trial, siege, book, ran)
+    is_reached = np.array([state is ConsensusState.REACHED for state in answers.states])
+    is_rejected = np.array([state is ConsensusState.REJECTED for state in answers.states])
     is_right = np.where(ran.is_true, is_reached, is_rejected)
-    ages = (ticks - network.state.signals["born"][:count])[is_right & (ticks >= 0)]
-    seen = siege.victims if len(siege.victims) else siege.honest
-    found = network.arrivals()
-    told = found["is_sensed"] & np.isin(found["node"], seen) & (found["signal"] < count)
-    wanted = np.flatnonzero(ran.is_true & ran.is_honest)
-    origins = np.isin(network.state.signals["origin"][wanted], seen).sum()  # who says a thing need not sense it
-    pairs = len(seen) * len(wanted) - origins
-    coverage = np.isin(found["signal"][told], wanted).sum() / pairs if pairs else 0.0
+    born = ran.network.state.signals["born"][: len(ran.is_true)]
+    ages = (answers.ticks - born)[is_right & (answers.ticks >= 0)]
     return Result(
-        coverage=float(coverage) if trial.baseline != "central" else float(is_right.any()),
+        coverage=answers.coverage,
         accuracy=float(is_right.mean()),
         fooled=_share(is_reached, ~ran.is_true),
         suppressed=_share(is_rejected, ran.is_true),
         ticks_to_right=float(np.median(ages)) if len(ages) else None,
-        copies=float(network.state.signals["copies"].sum() / count),
+        copies=answers.copies,
     )
 
 
@@ -311,47 +327,68 @@ def _share(chosen: NDArray[np.bool_], among: NDArray[np.bool_]) -> float:
     return float(chosen[among].mean()) if among.any() else 0.0
 
 
-def _answers(
-    trial: Trial, siege: Siege, book: TrustBook, ran: _Round
-) -> tuple[Sequence[ConsensusState], NDArray[np.int64]]:
-    """What is read of each statement, and the tick in which its right answer was first read; -1 if never."""
+class _Answers(NamedTuple):
+    """What is read of each statement, the tick in which it was first right (-1 if never), and at what cost."""
+
+    states: Sequence[ConsensusState]
+    ticks: NDArray[np.int64]
+    coverage: float
+    copies: float
+
+
+def _answers(trial: Trial, siege: Siege, book: TrustBook, ran: _Round) -> _Answers:
     count = len(ran.is_true)
-    if trial.baseline in {"central", "best-witness"}:
-        return _without_a_field(trial, siege, ran)
+    if trial.baseline == "central":
+        return _of_a_centre(trial, siege, ran)
+    if trial.baseline == "best-witness":
+        return _of_the_best_witness(trial, siege, ran)
+    policy: ConsensusPolicy = Quorum()
     if trial.baseline == "majority":
         read = ran.network.verdicts(EVERYONE, Majority())
     elif trial.baseline == "flooding":
-        read = ran.network.verdicts()
+        read = ran.network.verdicts(EVERYONE, policy)
     else:
-        policy: ConsensusPolicy = Quorum()
-        if "inhibition" not in trial.defences:
-            policy = _Unopposed(policy)
-        read = ran.network.verdicts(_observer(trial, siege, book), policy)
-    return read.states[:count], _right_ticks(read, ran.is_true)
+        heard = policy if "inhibition" in trial.defences else _Unopposed(policy)
+        read = ran.network.verdicts(_observer(trial, siege, book), heard)
+    ticks = np.where(ran.is_true, read.reached_tick[:count], read.rejected_tick[:count])
+    copies = float(ran.network.state.signals["copies"].sum() / count)
+    return _Answers(read.states[:count], ticks, _coverage(siege, ran), copies)
 
 
-def _right_ticks(read: Verdicts, is_true: NDArray[np.bool_]) -> NDArray[np.int64]:
-    count = len(is_true)
-    return np.where(is_true, read.reached_tick[:count], read.rejected_tick[:count])
+def _coverage(siege: Siege, ran: _Round) -> float:
+    """Part of the pairs of an honest node, or a victim, and an honest true statement in which it sensed that."""
+    seen = siege.victims if len(siege.victims) else siege.honest
+    wanted = np.flatnonzero(ran.is_true & ran.is_honest)
+    found = ran.network.arrivals()
+    is_told = found["is_sensed"] & np.isin(found["node"], seen) & np.isin(found["signal"], wanted)
+    said = np.isin(ran.network.state.signals["origin"][wanted], seen).sum()  # who says a thing need not sense it
+    pairs = len(seen) * len(wanted) - said
+    return float(is_told.sum() / pairs) if pairs else 0.0
 
 
-def _without_a_field(trial: Trial, siege: Siege, ran: _Round) -> tuple[Sequence[ConsensusState], NDArray[np.int64]]:
-    """Everybody reports what it holds itself to a centre that counts heads; or one witness goes by what it holds."""
+def _of_a_centre(trial: Trial, siege: Siege, ran: _Round) -> _Answers:
+    """Every node reports what it holds to one node, which counts heads and tells everybody."""
     born = ran.network.state.signals["born"][: len(ran.is_true)]
     words = _own_words(trial, siege, ran)
-    if trial.baseline == "best-witness":
-        scores = (words == np.where(ran.is_true, 1, -1)[:, None]).sum(axis=0)
-        words = words[:, [siege.honest[np.argmax(scores[siege.honest])]]]
-    else:
-        centre = int(_draws(trial, trial.rounds, _CENTRE, 1)[0] * trial.nodes)
-        if centre in siege.hostile.tolist():
-            return [ConsensusState.OPEN] * len(born), np.full(len(born), -1)
-    sums = words.sum(axis=1)
-    states = [
-        ConsensusState.REACHED if total > 0 else ConsensusState.REJECTED if total < 0 else ConsensusState.OPEN
-        for total in sums.tolist()
-    ]
-    return states, born + 1
+    reports = float((words != 0).sum(axis=1).mean())
+    centre = int(_draws(trial, trial.rounds, _CENTRE, 1)[0] * trial.nodes)
+    if centre in siege.hostile.tolist():
+        return _Answers([ConsensusState.OPEN] * len(born), np.full(len(born), -1), 0.0, reports)
+    return _Answers(_by_heads(words), born + 1, 1.0, reports + siege.topology.node_count)
+
+
+def _of_the_best_witness(trial: Trial, siege: Siege, ran: _Round) -> _Answers:
+    """The word of the one honest node that was right about most."""
+    words = _own_words(trial, siege, ran)
+    scores = (words == np.where(ran.is_true, 1, -1)[:, None]).sum(axis=0)
+    best = words[:, [siege.honest[np.argmax(scores[siege.honest])]]]
+    return _Answers(_by_heads(best), ran.network.state.signals["born"][: len(best)], 0.0, 0.0)
+
+
+def _by_heads(words: NDArray[np.int64]) -> list[ConsensusState]:
+    """What more say than its contrary, of words of shape (statements, nodes)."""
+    answers = {1: ConsensusState.REACHED, -1: ConsensusState.REJECTED, 0: ConsensusState.OPEN}
+    return [answers[side] for side in np.sign(words.sum(axis=1)).tolist()]
 
 
 def _own_words(trial: Trial, siege: Siege, ran: _Round) -> NDArray[np.int64]:

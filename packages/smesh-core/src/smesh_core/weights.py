@@ -23,6 +23,7 @@ from typing import TYPE_CHECKING
 import msgspec
 
 from smesh_core.errors import InvalidSignalError
+from smesh_core.limits import TRUST_DEFAULT
 from smesh_core.signal import StanceKind
 
 if TYPE_CHECKING:
@@ -30,7 +31,6 @@ if TYPE_CHECKING:
 
 __all__ = ["EVERYONE", "Observer", "Tally", "Vote", "tally"]
 
-TRUST_DEFAULT = 0.5
 UNKNOWN_LINEAGE = "(unknown)"
 _SUPPORT, _OPPOSE = StanceKind.SUPPORT, StanceKind.OPPOSE
 
