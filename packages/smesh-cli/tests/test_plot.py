@@ -7,7 +7,7 @@ import xml.etree.ElementTree as ET
 import zlib
 
 import pytest
-from smesh_cli import plot
+from smesh_cli import figure, plot
 from smesh_core.simulation import Scenario, network_of, report_of
 
 QUICK = ("--engine", "numpy", "--ticks", "40")
@@ -37,7 +37,7 @@ def draw(tmp_path):
         scenario = Scenario(**({"ticks": 40} | attributes))
         network = network_of(scenario, engine="numpy")
         network.run(scenario.ticks)
-        plot.check(tmp_path / name)
+        figure.check(tmp_path / name)
         plot.draw(report_of(scenario, network), network, tmp_path / name)
         return tmp_path / name
 

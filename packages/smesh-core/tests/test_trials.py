@@ -5,9 +5,13 @@ from __future__ import annotations
 from typing import Any
 
 import msgspec
+import numpy as np
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 from smesh_core import InvalidNetworkError
 from smesh_core.attacks import ATTACKS
+from smesh_core.baselines import read_in
 from smesh_core.trials import BASELINES, DEFENCES, Result, Trial, run_trial, run_trials
 
 SMALL: dict[str, Any] = {"nodes": 24, "rounds": 2, "ticks": 20, "statements": 8, "lies": 4}
@@ -48,6 +52,35 @@ def test_baselines_without_a_field_say_what_they_cost() -> None:
     assert (witness.coverage, witness.copies, witness.ticks_to_right) == (0.0, 0.0, 0.0)
     assert flood.coverage > max(0.95, field.coverage)
     assert flood.copies > field.copies
+
+
+def test_a_centre_is_a_queue_which_spam_delays() -> None:
+    calm = Trial(nodes=40, ticks=40, lies=0, evidence=1.0, error=0.0, defences=("central",), service=200, seed=1)
+    slow = msgspec.structs.replace(calm, service=60)
+    narrow = msgspec.structs.replace(calm, service=1)
+    spammed = msgspec.structs.replace(slow, attack="spam", fraction=0.4)
+    at_once, queued, choked, buried = (run_trial(trial) for trial in (calm, slow, narrow, spammed))
+    assert at_once.ticks_to_right is not None
+    assert queued.ticks_to_right is not None
+    assert buried.ticks_to_right is not None
+    assert at_once.ticks_to_right < queued.ticks_to_right < buried.ticks_to_right
+    assert at_once.accuracy == at_once.coverage == 1.0
+    assert choked.coverage < 0.2  # of some thirty statements come forty reports each, and it reads one a tick
+
+
+@given(
+    arrivals=st.lists(st.integers(0, 12), max_size=40),
+    per_tick=st.integers(1, 6),
+    ticks=st.integers(1, 15),
+)
+def test_a_queue_is_read_first_come_first_served(arrivals: list[int], per_tick: int, ticks: int) -> None:
+    expected, waiting = [-1] * len(arrivals), []
+    for tick in range(ticks):
+        waiting += [message for message, come in enumerate(arrivals) if come == tick]
+        for message in waiting[:per_tick]:
+            expected[message] = tick
+        del waiting[:per_tick]
+    assert read_in(np.array(arrivals, np.int64), per_tick=per_tick, ticks=ticks).tolist() == expected
 
 
 def test_a_hostile_centre_answers_nobody() -> None:

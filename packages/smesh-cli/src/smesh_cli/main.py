@@ -17,6 +17,7 @@ __all__ = ["cli", "main"]
 
 _COMMANDS: Final = {
     "bench": "smesh_cli.commands.bench:bench",
+    "resilience": "smesh_cli.commands.resilience:resilience",
     "review": "smesh_cli.commands.review:review",
     "sim": "smesh_cli.commands.sim:sim",
     "status": "smesh_cli.commands.status:status",

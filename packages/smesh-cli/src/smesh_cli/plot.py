@@ -1,17 +1,12 @@
-"""`--plot`: a report as a figure of four panels, by matplotlib, which is optional (`smesh-cli[plot]`).
-
-The same run gives the same bytes: no date is written, and identifiers in an SVG are salted with a constant.
-"""
+"""`smesh sim --plot`: a report as a figure of four panels."""
 
 from __future__ import annotations
 
-import io
-import os
 from typing import TYPE_CHECKING, Any, Final
 
 import numpy as np
 
-from smesh_cli.errors import CliError, OutputError
+from smesh_cli import figure
 from smesh_cli.summaries import title_of
 
 if TYPE_CHECKING:
@@ -21,9 +16,8 @@ if TYPE_CHECKING:
     from smesh_core.network import Network
     from smesh_core.simulation import Report
 
-__all__ = ["check", "draw"]
+__all__ = ["draw"]
 
-_SUFFIXES: Final = (".png", ".svg")
 _STATES: Final = {"reached": "#009e73", "open": "#bdbdbd", "rejected": "#d55e00"}
 """After Okabe and Ito."""
 _FIRST, _AGAIN, _LOST = "#0072b2", "#56b4e9", "#d55e00"
@@ -31,49 +25,6 @@ _HOPS_APART: Final = 6
 """Colours for distances; where signals come farther, several hops share one."""
 _SIGNALS_NAMED: Final = 40
 _POINTS_MAX: Final = 2000
-_SETTINGS: Final[Any] = {
-    "svg.hashsalt": "smesh",
-    "svg.fonttype": "path",
-    "font.family": "DejaVu Sans",
-    "font.size": 9,
-    "axes.titlesize": 10,
-    "axes.titleweight": "bold",
-    "axes.titlelocation": "left",
-    "axes.spines.top": False,
-    "axes.spines.right": False,
-    "axes.grid": True,
-    "axes.axisbelow": True,
-    "grid.color": "#e4e4e4",
-    "grid.linewidth": 0.8,
-    "axes.edgecolor": "#808080",
-    "xtick.color": "#404040",
-    "ytick.color": "#404040",
-    "legend.frameon": False,
-    "legend.fontsize": 8,
-}
-
-
-def check(path: Path) -> None:
-    """See whether a figure could be written there, before anything is simulated.
-
-    Raises:
-        CliError: its name ends in nothing that can be drawn, its directory is not there or may not be written to, or
-            matplotlib cannot be loaded.
-    """
-    if path.suffix.lower() not in _SUFFIXES:
-        raise CliError(f"--plot draws .png and .svg, not {path.name!r}")
-    if not path.parent.is_dir():
-        raise CliError(f"--plot: there is no directory {path.parent}")
-    if path.is_dir():
-        raise CliError(f"--plot: {path} is a directory")
-    if not os.access(path if path.exists() else path.parent, os.W_OK):
-        raise CliError(f"--plot: {path} may not be written")
-    try:
-        import matplotlib as mpl  # noqa: PLC0415 - heavy, and optional
-        from matplotlib.backends import backend_agg  # noqa: F401, PLC0415
-    except ImportError as error:
-        raise CliError(f"--plot needs matplotlib ({error}); install smesh-cli[plot]") from error
-    mpl.use("agg")
 
 
 def draw(report: Report, network: Network, path: Path) -> None:
@@ -82,30 +33,16 @@ def draw(report: Report, network: Network, path: Path) -> None:
     Raises:
         OutputError: it cannot be written.
     """
-    import matplotlib as mpl  # noqa: PLC0415 - heavy, and optional
-    from matplotlib.figure import Figure  # noqa: PLC0415
-    from matplotlib.layout_engine import ConstrainedLayoutEngine  # noqa: PLC0415
-
-    with mpl.rc_context(_SETTINGS):
-        layout = ConstrainedLayoutEngine(rect=(0, 0, 1, 0.94), w_pad=0.12, h_pad=0.1)
-        figure = Figure(figsize=(11, 7.2), dpi=130, layout=layout)
+    with figure.drawing(path, size_in=(11, 7.2), top=0.94) as drawn:
         head, *said = title_of(report)
-        figure.suptitle(head, fontsize=13, fontweight="bold", x=0.012, ha="left")
-        figure.text(0.012, 0.952, "\n".join(said), va="top", color="#404040", linespacing=1.5)
-        (coverage, arrivals), (states, copies) = figure.subplots(2, 2)
+        figure.entitle(drawn, head, said)
+        (coverage, arrivals), (states, copies) = drawn.subplots(2, 2)
         _coverage(coverage, report, network)
         _arrivals(arrivals, report, network)
         _states(states, network)
         _copies(copies, network)
         for axes in (coverage, arrivals, states):
             axes.xaxis.get_major_locator().set_params(integer=True)
-        drawn = io.BytesIO()
-        kind = path.suffix.lower()[1:]
-        figure.savefig(drawn, format=kind, metadata={"Date": None} if kind == "svg" else {"Software": None})
-    try:
-        path.write_bytes(drawn.getvalue())
-    except OSError as error:
-        raise OutputError(f"cannot write {path}: {error.strerror}") from None
 
 
 def _coverage(axes: Any, report: Report, network: Network) -> None:

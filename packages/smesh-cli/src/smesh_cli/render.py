@@ -25,7 +25,7 @@ from rich.table import Table
 from rich.text import Text
 
 from smesh_cli.errors import OutputError
-from smesh_cli.summaries import of_bench, of_simulation
+from smesh_cli.summaries import of_bench, of_resilience, of_simulation
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
@@ -34,6 +34,7 @@ if TYPE_CHECKING:
     from smesh_agent.status import Backend
     from smesh_agent.status import Status as Facts
     from smesh_agent.workflows.bench import Report as BenchReport
+    from smesh_agent.workflows.resilience import Report as ResilienceReport
     from smesh_agent.workflows.review import Report, ReportedFinding, Status
     from smesh_core.simulation import Report as SimulationReport
 
@@ -47,6 +48,7 @@ __all__ = [
     "is_rich",
     "json",
     "new_console",
+    "resilience",
     "review",
     "safe",
     "simulation",
@@ -211,6 +213,11 @@ def simulation(report: SimulationReport) -> None:
 def bench(report: BenchReport) -> None:
     """Print what was measured."""
     _summary(of_bench(report))
+
+
+def resilience(report: ResilienceReport) -> None:
+    """Print what attacks did."""
+    _summary(of_resilience(report))
 
 
 def _summary(lines: Iterable[Line]) -> None:

@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from smesh_core.network import Network
     from smesh_core.simulation import Report, Scenario
 
-__all__ = ["SCHEMA", "Outcome", "Watcher", "document", "simulate", "timing"]
+__all__ = ["SCHEMA", "Outcome", "Watcher", "document", "load_engine", "simulate", "timing"]
 
 SCHEMA: Final = "smesh.sim/1"
 
@@ -133,13 +133,17 @@ async def simulate(
 async def _prepare(scenario: Scenario, watcher: Watcher, engine: EngineName | None) -> Network:
     if (engine or default_engine()) == "numba" and default_engine() == "numba":
         watcher.say("loading the engine")
-        await _beside(lambda: _load(watcher.notice), watcher)
+        await _beside(lambda: load_engine(watcher.notice), watcher)
     watcher.say("building the network")
     return await _beside(lambda: network_of(scenario, engine=engine), watcher)
 
 
-def _load(notice: Callable[[str], None]) -> None:
-    """Load numba, and compile what is not in its cache yet, so that this is not part of the first tick."""
+def load_engine(notice: Callable[[str], None]) -> None:
+    """Load numba where it is, and compile what is not in its cache yet, so that this is not part of the first tick.
+
+    Args:
+        notice: told, from another thread perhaps, that this takes long.
+    """
     set_compile_notice(lambda text: notice(text.removeprefix("smesh: ")))
     try:
         warmup()

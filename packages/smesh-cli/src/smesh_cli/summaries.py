@@ -10,9 +10,12 @@ if TYPE_CHECKING:
     from smesh_agent.workflows.bench import NetworkRow, Row
     from smesh_agent.workflows.bench import Report as BenchReport
     from smesh_agent.workflows.bench import Spread as Times
+    from smesh_agent.workflows.resilience import Estimate
+    from smesh_agent.workflows.resilience import Report as ResilienceReport
+    from smesh_agent.workflows.resilience import Row as ResilienceRow
     from smesh_core.simulation import Report, Scenario, Spread
 
-__all__ = ["Line", "of_bench", "of_simulation", "title_of"]
+__all__ = ["Line", "of_bench", "of_resilience", "of_simulation", "title_of", "tried"]
 
 _COLUMN: Final = 15
 _SPARKS: Final = 50
@@ -180,6 +183,95 @@ def _note(report: BenchReport) -> str:
             (behind if ours[name] > theirs else ahead).append(f"{what} {_ratio(times)} ({_time(theirs)} there)")
     parts = [f"{side}: {', '.join(named)}" for side, named in (("behind it", behind), ("ahead of it", ahead)) if named]
     return f"The original in Rust, by its own figures from another machine: {'; '.join(parts) or 'nothing to compare'}."
+
+
+# ---- a sweep of attacks
+
+
+def of_resilience(report: ResilienceReport) -> list[Line]:
+    """What attacks did: where systems break, what they came to at the largest extent, and where defences are behind."""
+    lines = [Line("", tried(report), "bold")]
+    if not report.rows:
+        return [*lines, Line(), Line("", "No seed is complete; there is nothing to report.")]
+    for topology in report.plan.topologies:
+        lines += _breaking(report, topology)
+        for attack in report.plan.attacks:
+            lines += _worst(report, topology, attack)
+    return lines + _behind(report)
+
+
+def tried(report: ResilienceReport) -> str:
+    """What was tried, in a line."""
+    plan = report.plan
+    seeds = f"{report.seeds:,}" if report.seeds == plan.seeds else f"{report.seeds:,} of {plan.seeds:,}"
+    return (
+        f"{_many(len(plan.attacks), 'attack')} on networks of {plan.nodes:,} nodes, {seeds} seeds from "
+        f"{plan.first_seed}; {_many(plan.rounds, 'round')} of {plan.ticks:,} ticks"
+    )
+
+
+_SYSTEM_COLUMN: Final = 14
+
+
+def _breaking(report: ResilienceReport, topology: str) -> list[Line]:
+    at = {(one.attack, one.system): one.fraction for one in report.breaks if one.topology == topology}
+    systems = list(dict.fromkeys(system for _, system in at))
+    widths = {attack: max(8, len(attack)) + 2 for attack in report.plan.attacks}
+    head = f"{topology.replace('-', ' '):<{_SYSTEM_COLUMN}}" + "".join(
+        f"{name:>{width}}" for name, width in widths.items()
+    )
+    lines = [
+        Line(),
+        Line(
+            "",
+            f"Breaks where fewer than {report.bar:.0%} of the verdicts are right; - holds at all extents tried",
+            "dim",
+        ),
+        Line("", head, "bold"),
+    ]
+    for system in systems:
+        cells = (f"{_extent(at[attack, system]):>{width}}" for attack, width in widths.items())
+        lines.append(Line("", f"{system:<{_SYSTEM_COLUMN}}{''.join(cells)}"))
+    return lines
+
+
+def _extent(fraction: float | None) -> str:
+    return "-" if fraction is None else "always" if fraction == 0 else f"at {fraction:.0%}"
+
+
+def _worst(report: ResilienceReport, topology: str, attack: str) -> list[Line]:
+    """All systems under the largest extent of one attack."""
+    fraction = max(report.plan.fractions)
+    rows = [row for row in report.rows if (row.topology, row.attack, row.fraction) == (topology, attack, fraction)]
+    title = f"{attack}, {fraction:.0%}"
+    head = f"{title:<26}{'right':>12}{'fooled':>12}{'coverage':>12}{'ticks to it':>14}{'copies':>10}"
+    return [Line(), Line("", head, "bold"), *(Line("", _system(row)) for row in rows)]
+
+
+def _system(row: ResilienceRow) -> str:
+    time = "-" if row.ticks_to_right is None else f"{row.ticks_to_right.mean:.1f} ±{row.ticks_to_right.half:.1f}"
+    shares = "".join(f"{_share(one):>12}" for one in (row.accuracy, row.fooled, row.coverage))
+    return f"{row.system:<26}{shares}{time:>14}{row.copies.mean:>10,.0f}"
+
+
+def _share(one: Estimate) -> str:
+    return f"{one.mean:.0%} ±{one.half * 100:.0f}"
+
+
+def _behind(report: ResilienceReport) -> list[Line]:
+    """The cells in which a defended system is surely behind some baseline, those in which it is most behind first."""
+    lines = [Line(), Line("", "Behind a baseline, by points of accuracy (the 95% interval is all on one side)", "bold")]
+    if not report.behind:
+        return [*lines, Line("", "Nowhere.")]
+    groups: dict[tuple[str, str, str], list[str]] = {}
+    for one in report.behind:
+        extent = f"{one.fraction:.0%} " if one.fraction else ""
+        said = f"{extent}{one.baseline} by {-100 * one.accuracy.mean:.0f}"
+        groups.setdefault((one.system, one.attack, one.topology), []).append(said)
+    for (system, attack, topology), cells in groups.items():
+        where = f" on {topology}" if len(report.plan.topologies) > 1 else ""
+        lines.append(Line(system, f"{'no attack' if attack == 'none' else attack}{where}: {', '.join(cells)}"))
+    return lines
 
 
 def _ratio(times: float) -> str:

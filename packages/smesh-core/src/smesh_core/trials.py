@@ -16,11 +16,12 @@ the next round begins with the trust that this comes to: in relaying, in reinfor
 any) that sensed an honest, true statement. `accuracy` is the part of all statements whose verdict is right: reached
 where it is true, rejected where it is false. An open verdict is not right.
 
-**Baselines** are what one would do instead. `majority` counts the heads of the same stances. `central` lets every node
-report what it holds to one node drawn at random, which has time for all of it, counts heads and answers everybody a
-tick later; if it is hostile, nobody gets an answer. `flooding` sends everything with full confidence and no bound on
-hops, at its cost in copies; the default consensus reads what comes of it. `best-witness` goes by the one honest node
-that was right most often, as it could only be known afterwards; nobody tells anybody anything.
+**Baselines** are what one would do instead. `majority` counts the heads of the same stances. `central` is a queue:
+every node reports what it holds to one node drawn at random, which reads so many messages a tick, spam among them,
+counts the heads it has read of and answers everybody; if it is hostile, nobody gets an answer. `flooding` sends
+everything with full confidence and no bound on hops, at its cost in copies; the default consensus reads what comes of
+it. `best-witness` goes by the one honest node that was right most often, as it could only be known afterwards; nobody
+tells anybody anything.
 """
 
 from __future__ import annotations
@@ -32,7 +33,7 @@ import numpy as np
 
 from smesh_core import limits, rng
 from smesh_core.attacks import ATTACKS, Siege, lay_siege
-from smesh_core.conduct import Conduct
+from smesh_core.baselines import by_heads, own_words, read_in
 from smesh_core.consensus import ConsensusState, Majority, Quorum, Verdict
 from smesh_core.errors import InvalidNetworkError
 from smesh_core.judging import Judgement, Outcome, TrustBook
@@ -55,7 +56,7 @@ __all__ = ["BASELINES", "DEFENCES", "Result", "Trial", "run_trial", "run_trials"
 DEFENCES: Final = ("inhibition", "lineages", "roster", "trust")
 BASELINES: Final = ("majority", "central", "flooding", "best-witness")
 
-_ORIGINS, _TRUTHS, _LIE_ORIGINS, _CHECKED, _CENTRE = range(200, 205)
+_ORIGINS, _TRUTHS, _LIE_ORIGINS, _CHECKED, _CENTRE, _QUEUE = range(200, 206)
 """What a draw is for, in the place of a signal's number."""
 _LEAGUE: Final = "league"
 _ROUND_NS: Final = 3600 * 10**9
@@ -74,6 +75,7 @@ _BOUNDS: Final[dict[str, tuple[float, float]]] = {
     "confidence": (0.0, 1.0),
     "radius": (1, limits.RADIUS_HOPS_MAX),
     "capacity": (1, 10_000),
+    "service": (1, 1_000_000),
 }
 
 
@@ -98,6 +100,7 @@ class Trial(msgspec.Struct, frozen=True, kw_only=True):
         confidence: of all statements.
         radius: hops that a signal travels.
         capacity: signals that a node can attend to in one tick.
+        service: messages that the centre of `central` can read in one tick.
         seed: of all randomness.
 
     Raises:
@@ -121,6 +124,7 @@ class Trial(msgspec.Struct, frozen=True, kw_only=True):
     confidence: float = 0.8
     radius: int = 8
     capacity: int = 3
+    service: int = 100
     seed: int = 0
 
     def __post_init__(self) -> None:
@@ -367,50 +371,38 @@ def _coverage(siege: Siege, ran: _Round) -> float:
 
 
 def _of_a_centre(trial: Trial, siege: Siege, ran: _Round) -> _Answers:
-    """Every node reports what it holds to one node, which counts heads and tells everybody."""
-    born = ran.network.state.signals["born"][: len(ran.is_true)]
-    words = _own_words(trial, siege, ran)
-    reports = float((words != 0).sum(axis=1).mean())
+    """Every node reports what it holds to one node, which reads in turn, counts heads and tells everybody."""
+    signals, count = ran.network.state.signals, len(ran.is_true)
+    born = signals["born"][:count]
+    words = own_words(ran.network, trial.confidence, count)
+    about, senders = np.nonzero(words)
     centre = int(_draws(trial, trial.rounds, _CENTRE, 1)[0] * trial.nodes)
     if centre in siege.hostile.tolist():
-        return _Answers([ConsensusState.OPEN] * len(born), np.full(len(born), -1), 0.0, reports)
-    return _Answers(_by_heads(words), born + 1, 1.0, reports + siege.topology.node_count)
+        return _Answers([ConsensusState.OPEN] * count, np.full(count, -1), 0.0, len(about) / count)
+    spam = signals["born"][count:]
+    # In the order in which the network would have them: who is first within a tick is drawn.
+    drawn = np.argsort(_draws(trial, trial.rounds, _QUEUE, len(about) + len(spam)), kind="stable")
+    come = np.append(born[about], spam) + 1
+    read = np.empty(len(come), np.int64)
+    read[drawn] = read_in(come[drawn], per_tick=trial.service, ticks=trial.ticks)
+    is_read = read[: len(about)] >= 0
+    heard = np.zeros_like(words)
+    heard[about[is_read], senders[is_read]] = words[about[is_read], senders[is_read]]
+    last = np.full(count, -1)
+    np.maximum.at(last, about, read[: len(about)])
+    is_answered = last >= 0
+    wanted = ran.is_true & ran.is_honest
+    return _Answers(
+        by_heads(heard),
+        last,
+        coverage=_share(is_answered, wanted),
+        copies=(len(come) + int(is_answered.sum()) * siege.topology.node_count) / count,
+    )
 
 
 def _of_the_best_witness(trial: Trial, siege: Siege, ran: _Round) -> _Answers:
     """The word of the one honest node that was right about most."""
-    words = _own_words(trial, siege, ran)
+    words = own_words(ran.network, trial.confidence, len(ran.is_true))
     scores = (words == np.where(ran.is_true, 1, -1)[:, None]).sum(axis=0)
     best = words[:, [siege.honest[np.argmax(scores[siege.honest])]]]
-    return _Answers(_by_heads(best), ran.network.state.signals["born"][: len(best)], 0.0, 0.0)
-
-
-def _by_heads(words: NDArray[np.int64]) -> list[ConsensusState]:
-    """What more say than its contrary, of words of shape (statements, nodes)."""
-    answers = {1: ConsensusState.REACHED, -1: ConsensusState.REJECTED, 0: ConsensusState.OPEN}
-    return [answers[side] for side in np.sign(words.sum(axis=1)).tolist()]
-
-
-def _own_words(trial: Trial, siege: Siege, ran: _Round) -> NDArray[np.int64]:
-    """What each node would say of each statement if it were asked: 1 for, -1 against, 0 nothing; (statements, nodes).
-
-    Honest nodes go by the evidence that they hold, the very one that they hold in the network; the hostile by their
-    conduct.
-    """
-    network, count = ran.network, siege.topology.node_count
-    nodes = np.arange(count)
-    keys = rng.key(network.seed, Stream.EVIDENCE, 0, np.arange(len(ran.is_true)))[:, None]
-    kind = rng.draw_unit(keys, 2 * nodes)
-    is_enough = rng.draw_unit(keys, 2 * nodes + 1) + limits.TRUST_DEFAULT * trial.confidence >= limits.REINFORCE_MIN
-    signals = network.state.signals[: len(ran.is_true)]
-    for_share, against_share = signals["for_share"][:, None], signals["against_share"][:, None]
-    side = np.where(kind < for_share, 1, np.where(kind < for_share + against_share, -1, 0))
-    words: NDArray[np.int64] = np.where(is_enough, side, 0)
-    origins = network.state.signals["origin"][: len(ran.is_true)]
-    words[np.arange(len(origins)), origins] = 1
-    conducts = network.state.conducts
-    league = np.isin(origins, np.flatnonzero(conducts & Conduct.COLLUDES))[:, None]
-    words[:, conducts & Conduct.FLATTERS > 0] = 1
-    words[:, conducts & Conduct.COLLUDES > 0] = np.where(league, 1, -1)
-    words[:, conducts & Conduct.ABSTAINS > 0] = 0
-    return words
+    return _Answers(by_heads(best), ran.network.state.signals["born"][: len(best)], 0.0, 0.0)

@@ -219,9 +219,9 @@ def sim(
     from smesh_cli import render, simulating, stopping  # noqa: PLC0415
 
     if plot is not None:
-        from smesh_cli import plot as plotting  # noqa: PLC0415 - matplotlib is heavy, and optional
+        from smesh_cli import figure  # noqa: PLC0415
 
-        plotting.check(plot)
+        figure.check(plot)
     console = views.watching_stream()
     is_watched = views.can_be_watched(wanted=live, result_is_text=not as_json)
     if is_watched and console is None:
@@ -257,7 +257,9 @@ def sim(
         render.error("stopped; the report holds the ticks that were run by then")
     render.error(simulating.timing(outcome))
     if plot is not None:
-        plotting.draw(outcome.report, outcome.network, plot)
+        from smesh_cli import plot as drawing  # noqa: PLC0415 - matplotlib is heavy, and optional
+
+        drawing.draw(outcome.report, outcome.network, plot)
         render.error(f"drew {plot}")
     return stopped if is_partial else exits.OK
 
