@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-sys.path.insert(0, str(Path(__file__).parent))  # for `terminals`, which tests share
+sys.path.insert(0, str(Path(__file__).parent))  # for `terminals` and `processes`, which tests share
 from terminals import Terminal
 
 if TYPE_CHECKING:

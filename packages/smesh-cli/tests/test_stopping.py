@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
+from processes import children_of, is_alive
 from smesh_cli import stopping
 
 if TYPE_CHECKING:
@@ -41,32 +42,9 @@ def many(tmp_path_factory) -> Path:
     return root
 
 
-def children_of(pid: int) -> dict[int, bytes]:
-    """The children of a process and their command lines."""
-    found = {}
-    for place in Path("/proc").iterdir():
-        if place.name.isdigit():
-            try:
-                parent = int((place / "stat").read_text().rpartition(")")[2].split()[1])
-                line = (place / "cmdline").read_bytes()
-            except OSError:
-                continue
-            if parent == pid:
-                found[int(place.name)] = line
-    return found
-
-
 def workers_of(process) -> dict[int, bytes]:
     """The Python workers of a review that have begun to run their own program."""
     return {pid: line for pid, line in children_of(process.pid).items() if WORKER in line}
-
-
-def is_alive(pid: int, line: bytes) -> bool:
-    """Whether this process is still there, and no other one under its number."""
-    try:
-        return Path(f"/proc/{pid}/cmdline").read_bytes() == line
-    except OSError:
-        return False
 
 
 def bytes_read_by(process) -> int:

@@ -266,7 +266,8 @@ def _behind(report: ResilienceReport) -> list[Line]:
     groups: dict[tuple[str, str, str], list[str]] = {}
     for one in report.behind:
         extent = f"{one.fraction:.0%} " if one.fraction else ""
-        said = f"{extent}{one.baseline} by {-100 * one.accuracy.mean:.0f}"
+        points = -100 * one.accuracy.mean
+        said = f"{extent}{one.baseline} by {f'{points:.0f}' if points >= 1 else 'less than 1'}"
         groups.setdefault((one.system, one.attack, one.topology), []).append(said)
     for (system, attack, topology), cells in groups.items():
         where = f" on {topology}" if len(report.plan.topologies) > 1 else ""

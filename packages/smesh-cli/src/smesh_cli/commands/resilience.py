@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import signal
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
@@ -126,7 +127,6 @@ def resilience(
         targets.check("--html", html)
     if plot is not None:
         figure.check(plot)
-    journal = None
     try:
         plan = Plan(
             attacks=attacks or tuple(_ATTACKS),
@@ -140,15 +140,12 @@ def resilience(
             ticks=ticks,
         )
         plan.check()
-        journal = Journal(journal_path, plan) if journal_path is not None else None
-        sweep = Sweep(plan, journal=journal, jobs=jobs)
-        _, stopped_by = stopping.run(lambda stop: _run(sweep, stop))
+        with Journal(journal_path, plan) if journal_path is not None else contextlib.nullcontext() as journal:
+            sweep = Sweep(plan, journal=journal, jobs=jobs)
+            _, stopped_by = stopping.run(lambda stop: _run(sweep, stop))
     except (AgentError, SmeshError) as error:
         render.error(str(error))
         return exits.ERROR
-    finally:
-        if journal is not None:
-            journal.close()
     report = build(plan, sweep.done)
     if as_json:
         render.json(report)
@@ -176,7 +173,6 @@ def _stopped(plan: Plan, report: Report, journal: Path | None) -> str:
 async def _run(sweep: Sweep, stop: asyncio.Event) -> None:
     """Run the trials in a thread; the bar is drawn meanwhile."""
     import asyncio  # noqa: PLC0415 - keeps `smesh --help` light
-    import contextlib  # noqa: PLC0415
     import time  # noqa: PLC0415
 
     from smesh_cli import live, render, simulating  # noqa: PLC0415

@@ -8,7 +8,7 @@ More seeds, attacks, extents and topologies can be added to a journal; another s
 from __future__ import annotations
 
 import hashlib
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Self
 
 import msgspec
 import smesh_core
@@ -39,7 +39,7 @@ class _Head(msgspec.Struct, frozen=True, tag="smesh.resilience.journal/1"):
 
 
 class Journal:
-    """A file of trials.
+    """A file of trials; a context manager.
 
     Args:
         path: the file; made if there is none.
@@ -82,8 +82,10 @@ class Journal:
             raise AgentError(f"cannot write {self._path}: {error.strerror}") from None
         self.done[done.cell, done.seed] = done
 
-    def close(self) -> None:
-        """Close the file."""
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
         self._file.close()
 
     def _take(self, held: bytes) -> int:

@@ -90,7 +90,7 @@ class Plan(msgspec.Struct, frozen=True, kw_only=True):
         """See whether there are such networks.
 
         Raises:
-            InvalidNetworkError: a topology has no network of so many nodes.
+            InvalidTopologyError: a topology has no network of so many nodes, or it would not fit into memory.
         """
         for topology in self.topologies:
             TOPOLOGIES[topology](self.nodes, self.first_seed, self.degree)

@@ -6,10 +6,8 @@ import multiprocessing
 import os
 import signal
 import threading
-from concurrent.futures import FIRST_COMPLETED, ProcessPoolExecutor, wait
-from concurrent.futures.process import BrokenProcessPool
 from multiprocessing.connection import wait as wait_for
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING
 
 from smesh_core.trials import run_trials
 
@@ -20,17 +18,14 @@ from smesh_agent.workflows.resilience.plan import SYSTEMS
 
 if TYPE_CHECKING:
     from collections.abc import Callable
-    from concurrent.futures import Future
+    from multiprocessing.connection import Connection
 
-    from smesh_core.trials import Result, Trial
+    from smesh_core.trials import Trial
 
     from smesh_agent.workflows.resilience.journal import Journal
     from smesh_agent.workflows.resilience.plan import Cell, Plan
 
 __all__ = ["Sweep"]
-
-_AHEAD: Final = 2
-"""Trials that are handed over ahead, for each process."""
 
 
 class Sweep:
@@ -47,7 +42,7 @@ class Sweep:
         total: trials of the plan.
 
     Raises:
-        InvalidNetworkError: there are no such networks.
+        InvalidTopologyError: there are no such networks.
     """
 
     def __init__(self, plan: Plan, *, journal: Journal | None = None, jobs: int | None = None) -> None:
@@ -80,34 +75,31 @@ class Sweep:
             AgentError: a process died, or the journal cannot be written; what was done until then is in it.
             SmeshError: a trial cannot be run.
         """
-        if not self._left:
+        if self._is_stopped.is_set():
             return
-        context = multiprocessing.get_context("spawn")
-        pool = ProcessPoolExecutor(self._jobs, mp_context=context, initializer=_end_with_parent)
+        processes = [_Process() for _ in range(min(self._jobs, len(self._left)))]
         try:
-            self._run(pool, tell)
-        except BrokenProcessPool:
-            raise AgentError("a process that ran trials was ended from outside, or ran out of memory") from None
+            self._run(processes, tell)
         finally:
-            pool.shutdown(wait=True, cancel_futures=True)
+            for process in processes:
+                process.end()
 
-    def _run(self, pool: ProcessPoolExecutor, tell: Callable[[], None]) -> None:
+    def _run(self, idle: list[_Process], tell: Callable[[], None]) -> None:
         coming = iter(list(self._left))
-        running: dict[Future[list[Result]], tuple[Cell, int]] = {}
+        busy: dict[Connection, tuple[_Process, tuple[Cell, int]]] = {}
         while True:
-            while len(running) < self._jobs * _AHEAD and not self._is_stopped.is_set():
-                one = next(coming, None)
-                if one is None:
-                    break
-                running[pool.submit(_tried, self.plan.trial(*one))] = one
-            if not running:
+            while idle and not self._is_stopped.is_set() and (one := next(coming, None)) is not None:
+                process = idle.pop()
+                process.ask(self.plan.trial(*one))
+                busy[process.connection] = process, one
+            if not busy:
                 return
-            ended, _ = wait(running, return_when=FIRST_COMPLETED)
-            for future in ended:
-                self._keep(Done(*running.pop(future), dict(zip(SYSTEMS, future.result(), strict=True))))
+            answered = wait_for(list(busy))
+            for connection in [connection for connection in busy if connection in answered]:
+                process, (cell, seed) = busy.pop(connection)
+                self._keep(process.answer(cell, seed))
+                idle.append(process)
                 tell()
-            if self._is_stopped.is_set():
-                running = {future: one for future, one in running.items() if not future.cancel()}
 
     def _keep(self, done: Done) -> None:
         if self._journal is not None:
@@ -116,19 +108,59 @@ class Sweep:
         del self._left[done.cell, done.seed]
 
 
-def _tried(trial: Trial) -> list[Result]:
-    """The results of all systems; in a process of the pool."""
-    return run_trials(trial, list(SYSTEMS.values()))
+class _Process:
+    """A process that runs one trial after the other, as it is asked."""
+
+    def __init__(self) -> None:
+        context = multiprocessing.get_context("spawn")
+        self.connection, theirs = context.Pipe()
+        self._process = context.Process(target=_serve, args=(theirs,), daemon=True)
+        self._process.start()
+        theirs.close()
+
+    def ask(self, trial: Trial) -> None:
+        try:
+            self.connection.send(trial)
+        except OSError:
+            raise AgentError(_DIED) from None
+
+    def answer(self, cell: Cell, seed: int) -> Done:
+        """What came of the trial that it was asked for last."""
+        try:
+            results = self.connection.recv()
+        except (EOFError, OSError):
+            raise AgentError(_DIED) from None
+        if isinstance(results, Exception):
+            raise results
+        return Done(cell, seed, dict(zip(SYSTEMS, results, strict=True)))
+
+    def end(self) -> None:
+        self.connection.close()
+        self._process.kill()
+        self._process.join()
+        self._process.close()
+
+
+_DIED = "a process that ran trials was ended from outside, or ran out of memory"
+
+
+def _serve(connection: Connection) -> None:
+    """In a process of its own: run what is asked for until nobody asks any more."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # whoever started this one hears Ctrl-C
+    threading.Thread(target=_end_with_parent, daemon=True).start()
+    while True:
+        try:
+            trial = connection.recv()
+        except EOFError:
+            return
+        try:
+            connection.send(run_trials(trial, list(SYSTEMS.values())))
+        except Exception as error:  # noqa: BLE001 - it is raised by whoever asked
+            connection.send(error)
 
 
 def _end_with_parent() -> None:
-    """Prepare a process of the pool: whoever started it hears Ctrl-C, and this one ends when that one is gone."""
-    signal.signal(signal.SIGINT, signal.SIG_IGN)
     parent = multiprocessing.parent_process()
     if parent is not None:
-        threading.Thread(target=_await_end, args=(parent.sentinel,), daemon=True).start()
-
-
-def _await_end(sentinel: int) -> None:
-    wait_for([sentinel])
-    os._exit(1)
+        wait_for([parent.sentinel])
+        os._exit(1)
