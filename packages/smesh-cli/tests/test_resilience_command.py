@@ -44,7 +44,7 @@ def test_the_report_names_where_systems_break_and_where_they_are_behind(told) ->
         figures = rf"^{system}( +\d+% ±\d+){{3}} +(-|[\d.]+ ±[\d.]+) +[\d,]+$"
         assert len(re.findall(figures, out, re.MULTILINE)) == 2, system
     assert "\ncollusion, 50%  " in out
-    assert "\nBehind a baseline, by points of accuracy" in out
+    assert "\nBehind a baseline, in points of right verdicts" in out
 
 
 def test_the_same_options_say_the_same_in_any_number_of_processes(told, smesh) -> None:

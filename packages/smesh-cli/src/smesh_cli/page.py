@@ -84,13 +84,14 @@ _SYSTEMS: Final = {
     "flooding": "baseline: everything is sent everywhere",
     "best-witness": "baseline: the one honest node that was right most often, known only afterwards",
 }
+_ORDER: Final = {system: place for place, system in enumerate(SYSTEMS)}
 _STYLE: Final = """
 :root { color-scheme: light dark; --ink: #1a1a1a; --soft: #5c5c5c; --line: #d9d9d9; --paper: #fff; --bad: #fbe3da;
   --good: #def2e9; }
 @media (prefers-color-scheme: dark) { :root { --ink: #eaeaea; --soft: #a8a8a8; --line: #444; --paper: #161616;
   --bad: #4a2418; --good: #123a2b; } }
 * { box-sizing: border-box; }
-body { font: 15px/1.5 system-ui, sans-serif; color: var(--ink); background: var(--paper); max-width: 64rem;
+body { font: 15px/1.5 system-ui, sans-serif; color: var(--ink); background: var(--paper); max-width: 70rem;
   margin: 2rem auto; padding: 0 1rem; }
 h1 { font-size: 1.6rem; margin-bottom: .2rem; } h2 { font-size: 1.3rem; margin: 2.5rem 0 .3rem; }
 h3 { font-size: 1.05rem; margin: 2rem 0 .2rem; }
@@ -176,14 +177,37 @@ def _table(heads: Iterable[str], rows: Iterable[tuple[str, Iterable[str]]]) -> s
 def _behind(report: Report) -> str:
     """Where defended systems are behind a baseline."""
     title = (
-        "<h2>Where SMESH does worse than a baseline</h2><p class=soft>All cells in which lineages, trust or all of it "
-        "had fewer right verdicts than a baseline, where the 95% interval of the difference, seed by seed, is on that "
-        "side as a whole. In points.</p>"
+        "<h2>Where SMESH does worse than a baseline</h2><p class=soft>Lineages, trust, and all of it, against each "
+        "baseline: by how many points fewer verdicts were right, at the extent at which that was most. Named is only "
+        "what is sure: the 95% interval of the difference, seed by seed, is below zero as a whole.</p>"
     )
     if not report.behind:
         return f"{title}<p>Nowhere.</p>"
     heads = ["attack", "extent", "topology", "baseline", "points", "interval"]
-    return title + _table(heads, ((one.system, _behind_cells(one)) for one in report.behind))
+    entries = _table(heads, ((one.system, _behind_cells(one)) for one in report.behind))
+    tables = "".join(_behind_table(report, topology) for topology in report.plan.topologies)
+    return f"{title}{tables}<details><summary>each of them</summary>{entries}</details>"
+
+
+def _behind_table(report: Report, topology: str) -> str:
+    """By system and baseline, the extent of each attack at which it is furthest behind."""
+    worst = {key[1:]: one for key, one in report.furthest_behind().items() if key[0] == topology}
+    attacks = [attack for attack in ("none", *report.plan.attacks) if any(key[1] == attack for key in worst)]
+    pairs = sorted(
+        {(system, baseline) for system, _, baseline in worst}, key=lambda pair: [_ORDER[system] for system in pair]
+    )
+    rows = (
+        (f"{system} behind {baseline}", [_worst_cell(worst.get((system, attack, baseline))) for attack in attacks])
+        for system, baseline in pairs
+    )
+    return f"<h3>{_named(topology)}</h3>{_table(attacks, rows) if pairs else '<p>Nowhere.</p>'}"
+
+
+def _worst_cell(one: Behind | None) -> str:
+    if one is None:
+        return "<td></td>"
+    at = f" at {one.fraction:.0%}" if one.fraction else ""
+    return f"<td class=bad>{-100 * one.accuracy.mean:.1f}{at}</td>"
 
 
 def _behind_cells(one: Behind) -> list[str]:

@@ -259,16 +259,18 @@ def _share(one: Estimate) -> str:
 
 
 def _behind(report: ResilienceReport) -> list[Line]:
-    """The cells in which a defended system is surely behind some baseline, those in which it is most behind first."""
-    lines = [Line(), Line("", "Behind a baseline, by points of accuracy (the 95% interval is all on one side)", "bold")]
+    """Where a defended system is surely behind some baseline, and at which extent it is furthest."""
+    lines = [
+        Line(),
+        Line("", "Behind a baseline, in points of right verdicts, with the 95% interval all below 0", "bold"),
+    ]
     if not report.behind:
         return [*lines, Line("", "Nowhere.")]
     groups: dict[tuple[str, str, str], list[str]] = {}
-    for one in report.behind:
-        extent = f"{one.fraction:.0%} " if one.fraction else ""
-        points = -100 * one.accuracy.mean
-        said = f"{extent}{one.baseline} by {f'{points:.0f}' if points >= 1 else 'less than 1'}"
-        groups.setdefault((one.system, one.attack, one.topology), []).append(said)
+    for (topology, system, attack, _), one in report.furthest_behind().items():
+        points = f"{-100 * one.accuracy.mean:.1f}"
+        said = f"{points} behind {one.baseline}" + (f" at {one.fraction:.0%}" if one.fraction else "")
+        groups.setdefault((system, attack, topology), []).append(said)
     for (system, attack, topology), cells in groups.items():
         where = f" on {topology}" if len(report.plan.topologies) > 1 else ""
         lines.append(Line(system, f"{'no attack' if attack == 'none' else attack}{where}: {', '.join(cells)}"))

@@ -116,7 +116,7 @@ class Report(msgspec.Struct, frozen=True, kw_only=True):
         seeds: seeds of which every cell was tried; only these are counted.
         bar: accuracy under which a system counts as broken.
         breaks: by topology, attack and system.
-        behind: where defended systems are less accurate than a baseline.
+        behind: where defended systems are less accurate than a baseline, those that are furthest behind first.
         rows: by topology, attack, extent and system, in the order of the plan.
     """
 
@@ -129,6 +129,13 @@ class Report(msgspec.Struct, frozen=True, kw_only=True):
     breaks: list[Break]
     behind: list[Behind]
     rows: list[Row]
+
+    def furthest_behind(self) -> dict[tuple[str, str, str, str], Behind]:
+        """By topology, system, attack and baseline, the extent at which the system is furthest behind."""
+        found: dict[tuple[str, str, str, str], Behind] = {}
+        for one in self.behind:  # those that are furthest behind come first
+            found.setdefault((one.topology, one.system, one.attack, one.baseline), one)
+        return found
 
 
 def build(plan: Plan, done: Mapping[tuple[Cell, int], Done], *, bar: float = BAR) -> Report:
