@@ -53,7 +53,11 @@ def test_numba_could_be_loaded() -> None:
     assert importlib.util.find_spec("llvmlite") is not None
 
 
-@pytest.mark.parametrize("arguments", [["--help"], ["--version"], ["review", "--help"], ["status", "-h"]], ids=" ".join)
+@pytest.mark.parametrize(
+    "arguments",
+    [["--help"], ["--version"], ["review", "--help"], ["resilience", "--help"], ["status", "-h"]],
+    ids=" ".join,
+)
 def test_help_loads_next_to_nothing(loaded, arguments) -> None:
     command, workers = loaded(*arguments)
     heavy = {"numba", "numpy", "asyncio", "rich", "msgspec", "httpx", "smesh_agent", "smesh_runtime", "smesh_core"}
@@ -90,7 +94,7 @@ def test_help_has_an_example(smesh, command, option) -> None:
 def test_only_commands_that_exist_are_listed(smesh) -> None:
     out = smesh("--help").out
     listed = re.findall(r"^  (\w+)  ", out.partition("Commands:")[2], re.MULTILINE)
-    assert listed == ["bench", "review", "sim", "status"]
+    assert listed == ["bench", "resilience", "review", "sim", "status"]
     for absent in ("agents", "compare", "code", "swarm", "node"):
         ran = smesh(absent)
         assert (ran.code, ran.out) == (2, "")
@@ -115,7 +119,7 @@ def test_no_command_at_all_shows_the_help(smesh) -> None:
 
 
 def test_completions_for_a_shell(smesh) -> None:
-    ran = smesh(env={"_SMESH_COMPLETE": "bash_complete", "COMP_WORDS": "smesh re", "COMP_CWORD": "1"})
+    ran = smesh(env={"_SMESH_COMPLETE": "bash_complete", "COMP_WORDS": "smesh rev", "COMP_CWORD": "1"})
     assert (ran.code, ran.out) == (0, "plain,review\n")
 
 
