@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-__all__ = ["AgentError", "AnalyzerFailedError", "TreeError"]
+__all__ = ["AgentError", "AnalyzerFailedError", "TreeError", "WorkFailedError"]
 
 
 class AgentError(Exception):
@@ -20,3 +20,11 @@ class AnalyzerFailedError(AgentError):
         super().__init__(f"{analyzer}: {reason}")
         self.analyzer = analyzer
         self.reason = reason
+
+
+class WorkFailedError(AgentError):
+    """A task could not be done; `retryable` says whether another attempt may fare better."""
+
+    def __init__(self, reason: str, *, retryable: bool = True) -> None:
+        super().__init__(reason)
+        self.retryable = retryable

@@ -92,11 +92,12 @@ class Task(_Value, frozen=True, kw_only=True, tag="task"):
         what: what is to be done, 1 to 8,192 bytes.
         skill: the skill it needs, at most 128 bytes; empty where any agent will do.
         priority: in [0, 1].
-        after: statement ids of the results it needs, at most 64.
+        after: statement ids of the tasks, or of the results, that it comes after, at most 64.
         key: idempotency key, at most 256 bytes; tasks that are equal and have one are one statement, whoever says it.
         run_s_max: longest run time of an attempt, in whole seconds, at most 30 days; it voids any claim.
         effectful: whether it changes something outside the run; it then needs an owner and a key.
         owner: node id of the only agent that may run it, for an effectful task and no other.
+        approver: node id of whoever must approve it before it is run; empty where nobody need.
 
     Raises:
         PayloadError: a value has the wrong type or is out of bounds.
@@ -110,6 +111,7 @@ class Task(_Value, frozen=True, kw_only=True, tag="task"):
     run_s_max: _Seconds = 600
     effectful: bool = False
     owner: _HexOrNone = ""
+    approver: _HexOrNone = ""
 
     def _check_together(self) -> None:
         if self.effectful and not (self.owner and self.key):

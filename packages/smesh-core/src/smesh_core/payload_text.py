@@ -68,7 +68,7 @@ class _Column(NamedTuple):
 
 # The first column of each kind always holds something and stays in the rows, so that no row is empty.
 _ORDER: Final[dict[type[Payload], tuple[str, ...]]] = {
-    Task: ("what", "skill", "priority", "run_s_max", "after", "key", "effectful", "owner"),
+    Task: ("what", "skill", "priority", "run_s_max", "after", "key", "effectful", "owner", "approver"),
     Claim: ("task", "attempt", "lease_s", "started"),
     Heartbeat: ("state", "claims"),
     Result: ("task", "tokens_in", "tokens_out", "cost_usd", "output", "artefacts"),
@@ -81,7 +81,7 @@ _ORDER: Final[dict[type[Payload], tuple[str, ...]]] = {
     Approval: ("of", "asked_by", "granted", "note"),
 }  # fmt: skip
 _LONG: Final = frozenset({"what", "output", "reason", "message", "quote", "fix", "reasons", "note"})
-_ID_NAMES: Final = frozenset({"task", "of", "owner", "asked_by"})
+_ID_NAMES: Final = frozenset({"task", "of", "owner", "approver", "asked_by"})
 _IDS_NAMES: Final = frozenset({"after", "artefacts"})
 _SAID_NO: Final = frozenset({"retryable", "granted"})
 """Flags whose "no" is no mere absence."""

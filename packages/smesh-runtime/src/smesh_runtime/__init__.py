@@ -13,7 +13,7 @@ from smesh_runtime.errors import (
     SmeshRuntimeError,
 )
 from smesh_runtime.local import LocalField, LocalMedium
-from smesh_runtime.medium import Element, Medium, Subscription
+from smesh_runtime.medium import Element, Listener, Medium, Subscription
 
 __version__ = "0.1.0"
 
@@ -23,6 +23,7 @@ __all__ = [
     "Element",
     "IdentityInUseError",
     "LaggedError",
+    "Listener",
     "LocalField",
     "LocalMedium",
     "Medium",

@@ -32,7 +32,7 @@ if TYPE_CHECKING:
     from contextlib import AbstractAsyncContextManager
 
     from smesh_runtime.clock import VirtualClock
-    from smesh_runtime.medium import Medium
+    from smesh_runtime.medium import Element, Medium
 
 __all__ = ["CHECKS", "Check", "OpenMedia"]
 
@@ -166,6 +166,29 @@ async def subscribers_get_everything_once(open_media: OpenMedia) -> None:
         await _refused(StopAsyncIteration, anext(subscription), "a closed subscription went on")
 
 
+async def listeners_are_told_at_once(open_media: OpenMedia) -> None:
+    """A listener is told of what lives, then of each element, its own too, before the emitter goes on."""
+    async with open_media("ada", "bo") as ((ada, bo), _):
+        before = await ada.emit(b"before", subject=_SAID)
+        await bo.settled()
+        told: list[Element] = []
+        end = bo.listen(told.append)
+        _require(told == [before], "a listener was not told of what lived")
+        own = await bo.emit(b"own")
+        _require(told == [before, own], "a listener was not told of its own at once")
+        stance = await ada.inhibit(before.statement, reason="no")
+        await bo.settled()
+        _require(told == [before, own, stance], "a listener was not told of another's stance")
+        reading = bo.reading(before.statement)
+        _require(reading is not None and reading.verdict.oppose > 0, "a reading leaves out what has come")
+        _require(reading == await bo.read(before.statement), "read and reading differ")
+        _require(bo.reading(bytes(32)) is None, "what nobody says can be read")
+        end()
+        await ada.emit(b"after")
+        await bo.settled()
+        _require(len(told) == 3, "a listener that was ended is told more")
+
+
 async def settled_waits_for_handlers(open_media: OpenMedia) -> None:
     """The medium is not settled while a subscriber has an element in hand."""
     async with open_media("ada", "bo", "cy") as ((ada, bo, cy), _):
@@ -230,6 +253,7 @@ CHECKS: Final[tuple[Check, ...]] = (
     repeating_oneself_adds_nothing,
     signals_end,
     subscribers_get_everything_once,
+    listeners_are_told_at_once,
     settled_waits_for_handlers,
     bad_values_are_refused,
     sequence_numbers_are_never_reused,

@@ -30,9 +30,9 @@ from smesh_runtime.clock import Clock, SystemClock
 from smesh_runtime.errors import IdentityInUseError, LaggedError, MediumClosedError
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable
+    from collections.abc import Callable, Iterable, Iterator
 
-    from smesh_runtime.medium import Element, Medium
+    from smesh_runtime.medium import Element, Listener, Medium
 
     def _is_a_medium(local: LocalMedium) -> Medium:
         return local
@@ -69,6 +69,7 @@ class LocalField:
         self._members: dict[bytes, LocalMedium] = {}
         self._last_seq: dict[bytes, int] = {}
         self._subscriptions: list[LocalSubscription] = []
+        self._listeners: dict[Listener, LocalMedium] = {}
         self._unhandled = 0
         self._settled = asyncio.Event()
         self._settled.set()
@@ -92,7 +93,9 @@ class LocalField:
             await self._settled.wait()
 
     def spread(self, element: Element) -> None:
-        """Pass an element that the field has just taken in to every subscriber but its author."""
+        """Pass an element that the field has just taken in to all listeners and to others' subscriptions."""
+        for listener in list(self._listeners):
+            listener(element)
         for subscription in self._subscriptions:
             subscription.offer(element)
 
@@ -111,23 +114,37 @@ class LocalField:
     def leave(self, medium: LocalMedium) -> None:
         """Forget a participant and end its subscriptions."""
         self._members.pop(medium.identity, None)
+        self._listeners = {listener: owner for listener, owner in self._listeners.items() if owner is not medium}
         for subscription in [s for s in self._subscriptions if s.owner is medium]:
             subscription.close()
 
     def add(self, subscription: LocalSubscription) -> None:
         """Pass new elements to a subscription, beginning with all that is live."""
         self._subscriptions.append(subscription)
-        now_ns = self.clock.now_ns()
-        for sensed in self.field.query(now_ns):
-            for signal in self.field.emissions(sensed.ref, now_ns):
-                subscription.offer(signal)
-            for stance in self.field.stances(sensed.ref, now_ns):
-                subscription.offer(stance)
+        for element in self._live():
+            subscription.offer(element)
 
     def remove(self, subscription: LocalSubscription) -> None:
         """Stop passing elements to a subscription."""
         if subscription in self._subscriptions:
             self._subscriptions.remove(subscription)
+
+    def listen(self, listener: Listener, owner: LocalMedium) -> Callable[[], None]:
+        """Tell a listener of all that lives, and from then on of each new element."""
+        for element in self._live():
+            listener(element)
+        self._listeners[listener] = owner
+
+        def end() -> None:
+            self._listeners.pop(listener, None)
+
+        return end
+
+    def _live(self) -> Iterator[Element]:
+        now_ns = self.clock.now_ns()
+        for sensed in self.field.query(now_ns):
+            yield from self.field.emissions(sensed.ref, now_ns)
+            yield from self.field.stances(sensed.ref, now_ns)
 
     def count(self, handed_out: int) -> None:
         """Keep the number of elements that subscribers have not handled yet."""
@@ -137,9 +154,9 @@ class LocalField:
         else:
             self._settled.set()
 
-    def reading(self, ref: Ref) -> Reading:
-        """All that the field's observer reads about a statement now."""
-        return self.field.read(ref, self.clock.now_ns(), self.observer)
+    def reading(self, ref: Ref, observer: Observer | None = None) -> Reading:
+        """All that an observer, the field's own if not given, reads about a statement now."""
+        return self.field.read(ref, self.clock.now_ns(), observer or self.observer)
 
 
 class LocalMedium:
@@ -229,10 +246,18 @@ class LocalMedium:
 
     async def read(self, statement: bytes) -> Reading | None:
         """See `Medium.read`."""
+        return self.reading(statement)
+
+    def reading(self, statement: bytes, observer: Observer | None = None) -> Reading | None:
+        """See `Medium.reading`."""
         joined = self._joined()
         ref = joined.field.find(statement)
-        reading = None if ref is None else joined.reading(ref)
+        reading = None if ref is None else joined.reading(ref, observer or self._observer)
         return reading if reading is not None and reading.emissions else None
+
+    def listen(self, listener: Listener) -> Callable[[], None]:
+        """See `Medium.listen`."""
+        return self._joined().listen(listener, self)
 
     def subscribe(self, *, types: Iterable[SignalType] | None = None, stances: bool = False) -> LocalSubscription:
         """See `Medium.subscribe`."""

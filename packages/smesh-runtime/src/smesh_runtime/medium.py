@@ -6,6 +6,7 @@ An agent emits, senses, subscribes, takes stances and waits. It never learns whe
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import TYPE_CHECKING, Protocol, Self
 
 from smesh_core import DecayCurve, Signal, SignalType, Stance
@@ -18,10 +19,12 @@ if TYPE_CHECKING:
 
     from smesh_runtime.clock import Clock
 
-__all__ = ["Element", "Medium", "Subscription"]
+__all__ = ["Element", "Listener", "Medium", "Subscription"]
 
 Element = Signal | Stance
 """What travels in a field."""
+Listener = Callable[[Element], None]
+"""Told of an element at once; it returns soon, raises nothing, and says nothing in the field itself."""
 
 
 class Subscription(Protocol):
@@ -116,6 +119,25 @@ class Medium(Protocol):
 
     async def read(self, statement: bytes) -> Reading | None:
         """What is known about one statement; None where nobody has said it, or no longer."""
+        ...
+
+    def reading(self, statement: bytes, observer: Observer | None = None) -> Reading | None:
+        """`read`, at once and from what has come this far.
+
+        Args:
+            statement: its id.
+            observer: by whose weights; the medium's own if not given.
+        """
+        ...
+
+    def listen(self, listener: Listener) -> Callable[[], None]:
+        """Have a function told of every element, one's own too, in the order in which the field takes them in.
+
+        First it is told of all that lives. It is told before whoever emits goes on, so what it keeps is never behind.
+
+        Returns:
+            What ends it.
+        """
         ...
 
     def subscribe(self, *, types: Iterable[SignalType] | None = None, stances: bool = False) -> Subscription:

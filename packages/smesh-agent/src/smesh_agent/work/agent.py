@@ -1,0 +1,335 @@
+"""An agent: it senses, decides, acts and emits, again and again. No agent knows another, and none waits for one.
+
+All that an agent says is a signal: it claims a task, works at it, and leaves a result or a failure. Where it can judge
+others' results, it supports or opposes them with its reasons. It can die at any moment; what it held is then free as
+soon as its lease has run out, and others take it over.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Awaitable, Callable
+from typing import TYPE_CHECKING, Final
+
+import msgspec
+from smesh_core import GoneError
+from smesh_core.payload import (
+    Claim,
+    Failure,
+    Heartbeat,
+    Result,
+    encode_payload,
+    payload_decay,
+    payload_signal_type,
+    payload_subject,
+)
+
+from smesh_agent.errors import WorkFailedError
+from smesh_agent.work.lookout import CHECKS
+from smesh_agent.work.policy import Tempo, adapted, choose
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from smesh_core import Signal
+    from smesh_core.payload import Payload, Task
+    from smesh_runtime import Medium
+
+    from smesh_agent.work.board import Entry
+    from smesh_agent.work.lookout import Lookout
+    from smesh_agent.work.policy import Choice
+
+__all__ = ["Agent", "Answer", "Check", "Opinion", "Profile", "Work"]
+
+_BEATS_A_LEASE: Final = 3
+_OUTPUT_BYTES_MAX: Final = 8192
+_REASON_BYTES_MAX: Final = 1000
+_NS_PER_S: Final = 10**9
+
+
+class Answer(msgspec.Struct, frozen=True, kw_only=True):
+    """What came of a task.
+
+    Attributes:
+        output: as text, at most 8,192 bytes.
+        artefacts: SHA-256 of contents kept elsewhere, in hex.
+        tokens_in: tokens that a model read for it.
+        tokens_out: tokens that a model wrote for it.
+        cost_usd: what that cost.
+    """
+
+    output: str
+    artefacts: tuple[str, ...] = ()
+    tokens_in: int = 0
+    tokens_out: int = 0
+    cost_usd: float = 0.0
+
+
+class Opinion(msgspec.Struct, frozen=True):
+    """What somebody who has looked at a result thinks of it.
+
+    Attributes:
+        supports: whether it holds.
+        reason: why, in a sentence.
+        confidence: how sure that is, in [0, 1].
+    """
+
+    supports: bool
+    reason: str
+    confidence: float = 1.0
+
+
+Work = Callable[["Task", "Mapping[str, Result]"], Awaitable[Answer]]
+"""Does a task, given by their ids the results that it comes after; raises WorkFailedError where it cannot."""
+Check = Callable[["Task", Result], Awaitable[Opinion | None]]
+"""Looks at somebody else's result, on evidence of its own; None where it has none."""
+
+
+class Profile(msgspec.Struct, frozen=True, kw_only=True):
+    """Who an agent is.
+
+    Attributes:
+        name: unique in a run; its identity in the field is made from it.
+        skills: what it can do; tasks that need no skill it can do as well.
+        work: does a task; None for an agent that only checks.
+        check: looks at others' results, of tasks that it has the skill for; None where it does not.
+        lineage: agents whose errors are not independent (one model, one owner) share one; its own if empty.
+    """
+
+    name: str
+    skills: tuple[str, ...] = ()
+    work: Work | None = None
+    check: Check | None = None
+    lineage: str = ""
+
+
+class Agent:
+    """One agent of a run.
+
+    Args:
+        profile: who it is.
+        medium: its access to the field.
+        lookout: what its process knows.
+        deadline_ns: when the run ends, by the field's clock; nothing that it says outlives that.
+        tempo: how fast it acts.
+        seed: of what it draws.
+
+    Attributes:
+        thresholds: its response thresholds by skill, as they have come to be.
+    """
+
+    def __init__(
+        self,
+        profile: Profile,
+        medium: Medium,
+        lookout: Lookout,
+        *,
+        deadline_ns: int,
+        tempo: Tempo | None = None,
+        seed: int = 0,
+    ) -> None:
+        self.profile = profile
+        self.thresholds: dict[str, float] = {}
+        self._medium = medium
+        self._lookout = lookout
+        self._deadline_ns = deadline_ns
+        self._tempo = tempo or Tempo()
+        self._seed = seed
+        self._skills = ("", *profile.skills) if profile.work is not None else ()
+        self._wanted = (*self._skills, CHECKS) if profile.check is not None else self._skills
+        self._checked = 0
+        self._held: _Held | None = None
+        self._scope: asyncio.Timeout | None = None
+
+    async def run(self) -> None:
+        """Act until it is cancelled; to cancel it is to kill it, and it says no farewell."""
+        pulse = asyncio.create_task(self._pulse())
+        try:
+            while True:
+                if self._has_to_check():
+                    await self._check_next()
+                    continue
+                choice = self._choice()
+                now_ns = self._lookout.now_ns()
+                if choice is not None and choice.due_ns <= now_ns:
+                    await self._attempt(choice)
+                else:
+                    lapse_ns = self._lookout.board.next_lapse_ns()
+                    times = [time for time in (choice and choice.due_ns, lapse_ns) if time is not None]
+                    await self._lookout.wait(self._wanted, min(times, default=None))
+                    self._lookout.board.advance(self._lookout.now_ns())
+        finally:
+            pulse.cancel()
+
+    def _choice(self) -> Choice | None:
+        board, now_ns = self._lookout.board, self._lookout.now_ns()
+        me = self._medium.identity
+        return choose(board, me, self._skills, self.thresholds, self._tempo, now_ns, seed=self._seed)
+
+    # ---- working
+
+    async def _attempt(self, choice: Choice) -> None:
+        """Claim a task, and work at it if it is still ours when the claim has settled."""
+        entry, board = choice.entry, self._lookout.board
+        claim = Claim(
+            task=entry.id.hex(),
+            attempt=choice.attempt,
+            lease_s=self._tempo.lease_s,
+            started=self._tempo.settle_s <= 0.0,
+        )
+        said = await self._say(claim)
+        if self._tempo.settle_s > 0.0:
+            await self._medium.clock.sleep(self._tempo.settle_s)
+            board.advance(self._lookout.now_ns())
+            if self._is_ours(entry):
+                claim = msgspec.structs.replace(claim, started=True)
+                said = await self._say(claim)
+        if not self._is_ours(entry):
+            await self._let_go(said)
+            return
+        self._held = _Held(entry, claim, said, self._lookout.now_ns())
+        try:
+            await self._work(self._held)
+        finally:
+            self._held = None
+
+    async def _work(self, held: _Held) -> None:
+        claim, task = held.claim, held.entry.task
+        if task is None or self.profile.work is None:
+            raise AssertionError("an agent claims what is known and what it can do")
+        failure: Failure | None = None
+        try:
+            async with asyncio.timeout(None) as self._scope:
+                answer = await self.profile.work(task, self._results_before(task))
+            result = Result(
+                task=claim.task,
+                output=_cut(answer.output, _OUTPUT_BYTES_MAX),
+                artefacts=answer.artefacts,
+                tokens_in=answer.tokens_in,
+                tokens_out=answer.tokens_out,
+                cost_usd=answer.cost_usd,
+            )
+        except WorkFailedError as error:
+            failure = _failure(claim, str(error), retryable=error.retryable)
+        except TimeoutError:
+            if self._scope is None or not self._scope.expired():
+                failure = _failure(claim, "TimeoutError")
+            elif self._is_late(held):
+                failure = _failure(claim, f"it took more than {task.run_s_max} s")
+            else:
+                await self._let_go(held.said)
+                return
+        except Exception as error:  # noqa: BLE001 - whatever an agent's work does wrong, it must say so
+            failure = _failure(claim, f"{type(error).__name__}: {error}")
+        finally:
+            self._scope = None
+        self.thresholds = adapted(self.thresholds, task.skill, succeeded=failure is None)
+        await self._say(result if failure is None else failure)
+
+    def _results_before(self, task: Task) -> dict[str, Result]:
+        """The results that a task comes after, by the ids that it names."""
+        board = self._lookout.board
+        found: dict[str, Result] = {}
+        for needed in task.after:
+            entry = board.task_of(bytes.fromhex(needed)) or board.entries[bytes.fromhex(needed)]
+            result = board.result_of(entry)
+            if result is not None:
+                found[needed] = entry.results[result].result
+        return found
+
+    def _is_ours(self, entry: Entry) -> bool:
+        winner = self._lookout.board.winner(entry, self._lookout.now_ns())
+        return winner is not None and winner.agent == self._medium.identity and not entry.state.is_terminal
+
+    def _is_late(self, held: _Held) -> bool:
+        task = held.entry.task
+        return task is not None and self._lookout.now_ns() - held.since_ns >= task.run_s_max * _NS_PER_S
+
+    async def _let_go(self, claim: Signal) -> None:
+        """Withdraw a claim; one that has ended meanwhile needs no withdrawing."""
+        try:
+            await self._medium.withdraw(claim.statement)
+        except GoneError:
+            return
+
+    async def _pulse(self) -> None:
+        """While a task is held: show signs of life, and end work that took too long or that others have."""
+        every_s = self._tempo.lease_s / _BEATS_A_LEASE
+        while True:
+            await self._medium.clock.sleep(every_s)
+            if self._held is None:
+                continue
+            held = self._held
+            self._lookout.board.advance(self._lookout.now_ns())
+            if self._is_late(held) or not self._is_ours(held.entry):
+                if self._scope is not None:
+                    self._scope.reschedule(asyncio.get_running_loop().time())
+                continue
+            await self._say(Heartbeat(state="working", claims=1))
+            held.said = await self._say(held.claim)  # a claim ends with its lease; who joins later must see it
+
+    # ---- checking
+
+    def _has_to_check(self) -> bool:
+        return self.profile.check is not None and self._checked < len(self._lookout.results)
+
+    async def _check_next(self) -> None:
+        """Look at the next result; what is not by others, or of a skill that it lacks, is passed over."""
+        entry, result = self._lookout.results[self._checked]
+        self._checked += 1
+        found, task = entry.results[result], entry.task
+        if task is None or found.author == self._medium.identity or self.profile.check is None:
+            return
+        if task.skill and task.skill not in self.profile.skills:
+            return
+        try:
+            opinion = await self.profile.check(task, found.result)
+        except Exception:  # noqa: BLE001 - who cannot judge has no opinion; the result stands as it did
+            return
+        if opinion is None:
+            return
+        stand = self._medium.reinforce if opinion.supports else self._medium.inhibit
+        try:
+            await stand(result, confidence=opinion.confidence, reason=_cut(opinion.reason, _REASON_BYTES_MAX))
+        except GoneError:
+            return
+
+    # ---- speaking
+
+    async def _say(self, payload: Payload) -> Signal:
+        left_ns = max(1, self._deadline_ns - self._medium.clock.now_ns())
+        lasts_ns = left_ns
+        if isinstance(payload, Claim):
+            lasts_ns = min(left_ns, payload.lease_s * _NS_PER_S)
+        elif isinstance(payload, Heartbeat):
+            lasts_ns = min(left_ns, 60 * _NS_PER_S)
+        return await self._medium.emit(
+            encode_payload(payload),
+            type=payload_signal_type(payload),
+            subject=payload_subject(payload),
+            ttl_ns=lasts_ns,
+            decay=payload_decay(payload),
+        )
+
+
+class _Held:
+    """What an agent works at: a task, its claim as it was last said, and since when."""
+
+    def __init__(self, entry: Entry, claim: Claim, said: Signal, since_ns: int) -> None:
+        self.entry = entry
+        self.claim = claim
+        self.said = said
+        self.since_ns = since_ns
+
+
+def _failure(claim: Claim, reason: str, *, retryable: bool = True) -> Failure:
+    said = _cut(" ".join(reason.split()), _REASON_BYTES_MAX) or "no reason given"
+    return Failure(task=claim.task, attempt=claim.attempt, reason=said, retryable=retryable)
+
+
+def _cut(text: str, bytes_max: int) -> str:
+    """A text that fits; what is cut off is marked."""
+    encoded = text.encode(errors="replace")
+    if len(encoded) <= bytes_max:
+        return encoded.decode()
+    return encoded[: bytes_max - 3].decode(errors="ignore") + "…"

@@ -1,0 +1,473 @@
+"""What one observer knows of the tasks of a run: a fold of the elements of a field.
+
+A **board** takes in signals and stances as they come, and answers what stands where. It decides nothing and emits
+nothing. What it holds of a task is a function of the set of elements that it has taken in, whatever their order; the
+one thing that is the observer's own is *when it heard* from an agent, by its own clock, for another's clock proves
+nothing.
+
+A task is
+
+* **waiting** for what it comes after, or for an approval;
+* **open**: nobody holds it;
+* **claimed**: some claim holds; of several the winner is the same for all who know the same claims;
+* **done**: it has a result, and that was not rejected;
+* **failed**: `ATTEMPTS_MAX` attempts are over, or one ended in a failure that another attempt cannot mend, or what it
+  comes after has failed, or its approval was refused.
+
+A **claim holds** while its agent was heard of within the lease, has not withdrawn it, is not leaving and is trusted
+enough; and, once work has begun, no longer than the task's longest run time. An **attempt is over** when its agent says
+that it failed, when its claim had begun and holds no longer, or when its result was rejected. What is contested goes to
+whoever has begun, then to the lowest attempt, then to the lowest hash of (task, attempt, agent).
+"""
+
+from __future__ import annotations
+
+import bisect
+import hashlib
+import heapq
+from enum import Enum
+from typing import TYPE_CHECKING, Final, NamedTuple
+
+from smesh_core import ConsensusState, Signal, Stance, StanceKind
+from smesh_core.errors import PayloadError
+from smesh_core.limits import TRUST_DEFAULT
+from smesh_core.payload import Approval, Claim, Failure, Heartbeat, Result, Task, payload_of
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+
+    from smesh_core.payload import Payload
+    from smesh_runtime import Element
+
+__all__ = ["ATTEMPTS_MAX", "TRUST_FLOOR", "Board", "Lease", "TaskState"]
+
+ATTEMPTS_MAX: Final = 3
+"""After so many attempts a task has failed."""
+TRUST_FLOOR: Final = 0.25
+"""Claims of agents that are trusted less hold nothing, and their results need support. A few results that are rejected
+bring an agent there."""
+_NS_PER_S: Final = 10**9
+
+
+class TaskState(Enum):
+    """Where a task stands."""
+
+    WAITING = "waiting"
+    OPEN = "open"
+    CLAIMED = "claimed"
+    DONE = "done"
+    FAILED = "failed"
+
+    @property
+    def is_terminal(self) -> bool:
+        """Whether nobody has anything left to do about it."""
+        return self is TaskState.DONE or self is TaskState.FAILED
+
+
+class Lease(NamedTuple):
+    """A claim, as it was taken in.
+
+    Attributes:
+        agent: who claims, 32 bytes.
+        attempt: which attempt, from 1.
+        is_started: whether work has begun.
+        seq: of its newest claim of the attempt.
+        lease_ns: how long it holds without a sign of life.
+        since_ns: when the observer first heard that work has begun; of one that has not, when it heard of the claim.
+    """
+
+    agent: bytes
+    attempt: int
+    is_started: bool
+    seq: int
+    lease_ns: int
+    since_ns: int
+
+
+class Found(NamedTuple):
+    """A result, as it was taken in: who says it, under which sequence number, and what."""
+
+    author: bytes
+    seq: int
+    result: Result
+
+
+class Entry:
+    """All that is known of one task; to be read, and changed by its board alone."""
+
+    __slots__ = (
+        "approvals",
+        "attempts_over",
+        "claims",
+        "dependents",
+        "failures",
+        "first_ns",
+        "id",
+        "lapsed",
+        "open_since_ns",
+        "order",
+        "planned_ns",
+        "results",
+        "state",
+        "task",
+        "why",
+        "withdrawals",
+    )
+
+    def __init__(self, identity: bytes, order: int) -> None:
+        self.id = identity
+        self.order = order
+        self.task: Task | None = None
+        self.first_ns = 0
+        self.state = TaskState.WAITING
+        self.why = ""
+        self.open_since_ns = 0
+        self.claims: dict[tuple[bytes, int], Lease] = {}
+        self.failures: dict[tuple[bytes, int], tuple[int, Failure]] = {}
+        self.results: dict[bytes, Found] = {}
+        self.approvals: dict[bytes, bool] = {}
+        self.withdrawals: dict[tuple[bytes, int], int] = {}
+        self.lapsed: set[tuple[bytes, int]] = set()
+        self.attempts_over: set[int] = set()
+        self.planned_ns = 0
+        self.dependents: list[bytes] = []
+
+
+class _Presence(NamedTuple):
+    """The newest that was heard of an agent."""
+
+    seq: int
+    heard_ns: int
+    is_leaving: bool
+
+
+class Board:
+    """One observer's knowledge of the tasks of a field.
+
+    Args:
+        trust: what the observer thinks of an agent, in [0, 1]; everybody is trusted 0.5 unless told.
+        changed: called with each task whose state has changed.
+    """
+
+    def __init__(
+        self,
+        *,
+        trust: Callable[[bytes], float] = lambda _: TRUST_DEFAULT,
+        changed: Callable[[Entry], None] = lambda _: None,
+    ) -> None:
+        self._trust = trust
+        self._changed = changed
+        self.entries: dict[bytes, Entry] = {}
+        self._presences: dict[bytes, _Presence] = {}
+        self._claims: dict[bytes, tuple[bytes, int]] = {}
+        self._early_withdrawals: dict[bytes, dict[bytes, int]] = {}
+        self._rulings: dict[bytes, ConsensusState] = {}
+        self._tasks_of_results: dict[bytes, bytes] = {}
+        self._open: dict[str, list[tuple[float, int, bytes]]] = {}
+        self._lapses: list[tuple[int, bytes]] = []
+        self.unfinished = 0
+
+    # ---- taking in
+
+    def take(self, element: Element, now_ns: int) -> Payload | None:
+        """Take an element in.
+
+        Args:
+            element: a signal or a stance; what is no payload of this protocol is passed over.
+            now_ns: by the observer's own clock, which never goes back.
+
+        Returns:
+            The payload, if it carries one.
+        """
+        if not isinstance(element, Signal):
+            self._hear(element.author, element.seq, now_ns)
+            self._take_stance(element, now_ns)
+            return None
+        try:
+            payload = payload_of(element)
+        except PayloadError:
+            return None
+        is_leaving = isinstance(payload, Heartbeat) and payload.state == "leaving"
+        self._hear(element.author, element.seq, now_ns, is_leaving=is_leaving)
+        match payload:
+            case Task():
+                self._take_task(element.statement, payload, now_ns)
+            case Claim():
+                self._take_claim(element, payload, now_ns)
+            case Result():
+                entry = self._entry(bytes.fromhex(payload.task))
+                entry.results[element.statement] = Found(element.author, element.seq, payload)
+                self._tasks_of_results[element.statement] = entry.id
+                self._refresh(entry, now_ns)
+                self._wake_dependents_of(element.statement, now_ns)
+            case Failure():
+                entry = self._entry(bytes.fromhex(payload.task))
+                key = element.author, payload.attempt
+                if key not in entry.failures or entry.failures[key][0] < element.seq:
+                    entry.failures[key] = element.seq, payload
+                self._refresh(entry, now_ns)
+            case Approval():
+                entry = self._entry(bytes.fromhex(payload.of))
+                # Of somebody who says both, the refusal counts.
+                entry.approvals[element.author] = payload.granted and entry.approvals.get(element.author, True)
+                self._refresh(entry, now_ns)
+            case _:
+                pass
+        return payload
+
+    def rule(self, result: bytes, verdict: ConsensusState, now_ns: int) -> None:
+        """Take in what consensus says of a result now."""
+        if self._rulings.get(result) is verdict:
+            return
+        self._rulings[result] = verdict
+        if result in self._tasks_of_results:
+            self._refresh(self.entries[self._tasks_of_results[result]], now_ns)
+            self._wake_dependents_of(result, now_ns)
+
+    def advance(self, now_ns: int) -> None:
+        """Let time pass: claims whose agents were not heard of, or that ran too long, hold no longer."""
+        while self._lapses and self._lapses[0][0] <= now_ns:
+            _, identity = heapq.heappop(self._lapses)
+            self._refresh(self.entries[identity], now_ns)
+
+    # ---- answering
+
+    def is_trusted(self, agent: bytes) -> bool:
+        """Whether an agent's claims hold anything."""
+        return self._trust(agent) >= TRUST_FLOOR
+
+    def next_lapse_ns(self) -> int | None:
+        """When some claim may hold no longer, if nothing is heard until then."""
+        while self._lapses and self.entries[self._lapses[0][1]].state is not TaskState.CLAIMED:
+            heapq.heappop(self._lapses)
+        return self._lapses[0][0] if self._lapses else None
+
+    def open_tasks(self, skill: str, limit: int) -> Iterator[Entry]:
+        """The first open tasks that need a skill: highest priority first, then longest known."""
+        held = self._open.get(skill, ())
+        return (self.entries[held[place][2]] for place in range(min(limit, len(held))))
+
+    def winner(self, entry: Entry, now_ns: int) -> Lease | None:
+        """Whose claim of a task holds; the same for all who know the same claims and hold the same agents for alive."""
+        holding = [lease for lease in entry.claims.values() if self._lapse_ns(entry, lease) > now_ns]
+        return min(holding, key=lambda lease: _precedence(entry.id, lease), default=None)
+
+    def result_of(self, entry: Entry) -> bytes | None:
+        """The statement of the result that a task is done by: not rejected, and of several the one of lowest id."""
+        return min((one for one in entry.results if self._counts(entry, one)), default=None)
+
+    def task_of(self, result: bytes) -> Entry | None:
+        """The task that a statement is a result of; None where it is none."""
+        identity = self._tasks_of_results.get(result)
+        return None if identity is None else self.entries[identity]
+
+    def reconsider(self, agent: bytes, now_ns: int) -> None:
+        """Look again at all that an agent has claimed or done, as what is thought of it has changed."""
+        for entry in list(self.entries.values()):
+            claimed = any(lease.agent == agent for lease in entry.claims.values())
+            if claimed or any(found.author == agent for found in entry.results.values()):
+                self._refresh(entry, now_ns)
+
+    def next_attempt(self, entry: Entry) -> int:
+        """The number that a new claim of a task carries."""
+        return max(entry.attempts_over, default=0) + 1
+
+    def is_alive(self, agent: bytes, now_ns: int, within_ns: int) -> bool:
+        """Whether an agent was heard of lately, and does not leave."""
+        presence = self._presences.get(agent)
+        return presence is not None and not presence.is_leaving and now_ns - presence.heard_ns < within_ns
+
+    def unfinished_entries(self) -> Iterator[Entry]:
+        """Tasks that are neither done nor failed."""
+        return (entry for entry in self.entries.values() if entry.task is not None and not entry.state.is_terminal)
+
+    # ---- folding
+
+    def _hear(self, agent: bytes, seq: int, now_ns: int, *, is_leaving: bool = False) -> None:
+        known = self._presences.get(agent)
+        if known is None or seq > known.seq:
+            self._presences[agent] = _Presence(seq, now_ns, is_leaving)
+            if is_leaving != (known is not None and known.is_leaving):
+                self.reconsider(agent, now_ns)
+
+    def _entry(self, identity: bytes) -> Entry:
+        entry = self.entries.get(identity)
+        if entry is None:
+            entry = self.entries[identity] = Entry(identity, len(self.entries))
+        return entry
+
+    def _take_task(self, identity: bytes, task: Task, now_ns: int) -> None:
+        entry = self._entry(identity)
+        if entry.task is not None:
+            return
+        entry.task, entry.first_ns = task, now_ns
+        self.unfinished += 1
+        for needed in task.after:
+            self._entry(bytes.fromhex(needed)).dependents.append(identity)
+        self._refresh(entry, now_ns)
+
+    def _take_claim(self, signal: Signal, claim: Claim, now_ns: int) -> None:
+        entry = self._entry(bytes.fromhex(claim.task))
+        key = signal.author, claim.attempt
+        self._claims[signal.statement] = entry.id, claim.attempt
+        early = self._early_withdrawals.pop(signal.statement, {})
+        if signal.author in early:
+            entry.withdrawals[key] = max(entry.withdrawals.get(key, -1), early[signal.author])
+        known = entry.claims.get(key)
+        is_newest = known is None or known.seq < signal.seq
+        had_begun = known is not None and known.is_started
+        entry.claims[key] = Lease(
+            agent=signal.author,
+            attempt=claim.attempt,
+            is_started=claim.started or had_begun,  # what has begun does not become what has not
+            seq=signal.seq if known is None or is_newest else known.seq,
+            lease_ns=claim.lease_s * _NS_PER_S if known is None or is_newest else known.lease_ns,
+            since_ns=known.since_ns if known is not None and (had_begun or not claim.started) else now_ns,
+        )
+        self._refresh(entry, now_ns)
+
+    def _take_stance(self, stance: Stance, now_ns: int) -> None:
+        """Only who withdraws a claim of its own says anything here; what is said of results, consensus reads."""
+        if stance.kind is not StanceKind.WITHDRAW or stance.statement in self._tasks_of_results:
+            return
+        if stance.statement not in self._claims:
+            by = self._early_withdrawals.setdefault(stance.statement, {})
+            by[stance.author] = max(by.get(stance.author, -1), stance.seq)
+            return
+        identity, attempt = self._claims[stance.statement]
+        entry, key = self.entries[identity], (stance.author, attempt)
+        entry.withdrawals[key] = max(entry.withdrawals.get(key, -1), stance.seq)
+        self._refresh(entry, now_ns)
+
+    def _refresh(self, entry: Entry, now_ns: int) -> None:
+        """Work out where a task stands now, and tell whoever that touches."""
+        if entry.task is None:
+            return
+        before, why_before = entry.state, entry.why
+        for key, lease in entry.claims.items():
+            if lease.is_started and 0 < self._lapse_ns(entry, lease) <= now_ns:
+                entry.lapsed.add(key)
+        entry.attempts_over = self._attempts_over(entry)
+        state, why = self._state(entry, entry.task, now_ns)
+        entry.state, entry.why = state, why
+        self._plan_lapse(entry, now_ns)
+        if (state, why) == (before, why_before):
+            return
+        if state is not before:
+            self._reindex(entry, entry.task, before, now_ns)
+            self.unfinished += before.is_terminal - state.is_terminal
+            self._changed(entry)
+        if state.is_terminal or before.is_terminal:
+            for dependent in entry.dependents:
+                self._refresh(self.entries[dependent], now_ns)
+
+    def _state(self, entry: Entry, task: Task, now_ns: int) -> tuple[TaskState, str]:
+        if self.result_of(entry) is not None:
+            return TaskState.DONE, ""
+        if why := self._why_failed(entry, task):
+            return TaskState.FAILED, why
+        if not all(self._is_done(bytes.fromhex(needed)) for needed in task.after):
+            return TaskState.WAITING, "for what it comes after"
+        if task.approver and not entry.approvals.get(bytes.fromhex(task.approver)):
+            return TaskState.WAITING, "for approval"
+        claimed = self.winner(entry, now_ns) is not None
+        return (TaskState.CLAIMED if claimed else TaskState.OPEN), ""
+
+    def _why_failed(self, entry: Entry, task: Task) -> str:
+        """Why nobody need try any more; nothing where somebody may."""
+        for (agent, attempt), (_, failure) in sorted(entry.failures.items()):
+            if not failure.retryable and (agent, attempt) in entry.claims:
+                return failure.reason
+        if len(entry.attempts_over) >= ATTEMPTS_MAX:
+            last = max(entry.attempts_over)
+            said = [failure.reason for (_, attempt), (_, failure) in sorted(entry.failures.items()) if attempt == last]
+            return f"{ATTEMPTS_MAX} attempts came to nothing; the last: {said[0] if said else 'its agent fell silent'}"
+        if task.effectful and entry.attempts_over - {attempt for _, attempt in entry.failures}:
+            return "its owner fell silent; whether it has taken effect is not known, and nobody takes it over"
+        if task.approver and entry.approvals.get(bytes.fromhex(task.approver)) is False:
+            return "its approval was refused"
+        for needed in task.after:
+            other = self.entries.get(bytes.fromhex(needed))
+            if other is not None and other.state is TaskState.FAILED:
+                return f"what it comes after has failed: {other.why}"
+        return ""
+
+    def _is_done(self, needed: bytes) -> bool:
+        """Whether a task is done, or a result is there and counts."""
+        if needed in self._tasks_of_results:
+            return self._counts(self.entries[self._tasks_of_results[needed]], needed)
+        other = self.entries.get(needed)
+        return other is not None and other.state is TaskState.DONE
+
+    def _counts(self, entry: Entry, result: bytes) -> bool:
+        """Whether a result makes its task done."""
+        verdict = self._rulings.get(result, ConsensusState.OPEN)
+        if verdict is ConsensusState.OPEN:
+            return self.is_trusted(entry.results[result].author)
+        return verdict is ConsensusState.REACHED
+
+    def _attempts_over(self, entry: Entry) -> set[int]:
+        """Attempts that came to nothing."""
+        over = {attempt for agent, attempt in entry.failures if (agent, attempt) in entry.claims}
+        answered = {(entry.results[one].author, self._attempt_of(entry, one)): one for one in entry.results}
+        for key, lease in entry.claims.items():
+            result = answered.get(key)
+            if result is not None:
+                over |= set() if self._counts(entry, result) else {lease.attempt}
+            elif lease.is_started and (key in entry.lapsed or self._presences[lease.agent].is_leaving):
+                over.add(lease.attempt)
+        return over
+
+    def _attempt_of(self, entry: Entry, result: bytes) -> int:
+        """The attempt that a result came of: its author's last one before it; 0 where none is known."""
+        found = entry.results[result]
+        before = [lease for lease in entry.claims.values() if lease.agent == found.author and lease.seq < found.seq]
+        return max(before, key=lambda lease: lease.seq).attempt if before else 0
+
+    def _lapse_ns(self, entry: Entry, lease: Lease) -> int:
+        """When a claim holds no longer, if nothing more is heard; 0 where it does not hold now."""
+        key = lease.agent, lease.attempt
+        presence = self._presences[lease.agent]
+        if (
+            entry.withdrawals.get(key, -1) > lease.seq
+            or key in entry.failures
+            or presence.is_leaving
+            or not self.is_trusted(lease.agent)
+            or any(found.author == lease.agent and found.seq > lease.seq for found in entry.results.values())
+        ):
+            return 0
+        silent_ns = presence.heard_ns + lease.lease_ns
+        if not lease.is_started or entry.task is None:
+            return silent_ns
+        return min(silent_ns, lease.since_ns + entry.task.run_s_max * _NS_PER_S)
+
+    def _plan_lapse(self, entry: Entry, now_ns: int) -> None:
+        """See to it that the task is looked at again when some claim of it may have lapsed."""
+        if entry.state.is_terminal:
+            return
+        ends = [end for lease in entry.claims.values() if (end := self._lapse_ns(entry, lease)) > now_ns]
+        if ends and not now_ns < entry.planned_ns <= min(ends):
+            entry.planned_ns = min(ends)
+            heapq.heappush(self._lapses, (entry.planned_ns, entry.id))
+
+    def _reindex(self, entry: Entry, task: Task, before: TaskState, now_ns: int) -> None:
+        """Keep the open tasks of each skill in order."""
+        key = -task.priority, entry.order, entry.id
+        held = self._open.setdefault(task.skill, [])
+        if before is TaskState.OPEN:
+            del held[bisect.bisect_left(held, key)]
+        if entry.state is TaskState.OPEN:
+            bisect.insort(held, key)
+            entry.open_since_ns = now_ns
+
+    def _wake_dependents_of(self, statement: bytes, now_ns: int) -> None:
+        """Of tasks that come after a result by its own id."""
+        if statement in self.entries:
+            for dependent in self.entries[statement].dependents:
+                self._refresh(self.entries[dependent], now_ns)
+
+
+def _precedence(task: bytes, lease: Lease) -> tuple[bool, int, bytes]:
+    """Of claims that hold the one of the least precedence key has the task."""
+    drawn = hashlib.sha256(b"smesh/claim/1" + task + lease.attempt.to_bytes(1, "big") + lease.agent).digest()
+    return not lease.is_started, lease.attempt, drawn

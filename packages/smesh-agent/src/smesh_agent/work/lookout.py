@@ -1,0 +1,185 @@
+"""What the agents of one process share: a board that hears everything at once, trust, and who waits for what.
+
+It is no agent: it says nothing, decides nothing and runs nothing of its own. It is called by the medium with every
+element and keeps what follows from it, as the field itself does, so there is nothing here that could die.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from typing import TYPE_CHECKING
+
+from smesh_core import Observer, Stance
+from smesh_core.judging import fold_judgements, judgements_of
+from smesh_core.limits import TRUST_DEFAULT
+
+from smesh_agent.work.board import TRUST_FLOOR, Board, TaskState
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable
+
+    from smesh_core.judging import Judgement
+    from smesh_runtime import Element, Medium
+
+    from smesh_agent.work.board import Entry
+
+__all__ = ["CHECKS", "Lookout"]
+
+CHECKS = "\0checks"
+"""In the place of a skill: waiting for results to check."""
+
+
+class Lookout:
+    """A board that listens to a medium.
+
+    Args:
+        medium: what it listens to; it never speaks through it.
+        told: called with each task whose state has changed, and with each element.
+
+    Attributes:
+        board: what is known.
+        results: all results that came, with their tasks, in the order in which they came.
+        rested: set when somebody begins to rest.
+    """
+
+    def __init__(self, medium: Medium, *, told: Callable[[Entry | Element], None] = lambda _: None) -> None:
+        self.board = Board(trust=self.trust, changed=self._changed)
+        self.results: list[tuple[Entry, bytes]] = []
+        self.rested = asyncio.Event()
+        self._medium = medium
+        self._told = told
+        self._judgements: dict[bytes, list[Judgement]] = {}
+        self._trusts: dict[bytes, float] = {}
+        self._waiting: dict[str, dict[_Waiter, None]] = {}
+        self._timed: dict[_Waiter, None] = {}
+        self._resting = 0
+        self._observer = medium.observer
+        self._end = medium.listen(self._take)
+
+    def close(self) -> None:
+        """Listen no longer."""
+        self._end()
+
+    def now_ns(self) -> int:
+        """The observer's own time."""
+        return self._medium.clock.monotonic_ns()
+
+    # ---- trust
+
+    def trust(self, agent: bytes) -> float:
+        """What is thought of an agent, from what its words came to."""
+        return self._trusts.get(agent, TRUST_DEFAULT)
+
+    def trusts(self) -> dict[bytes, float]:
+        """Trust in all who were judged."""
+        return dict(self._trusts)
+
+    def judge(self, judgements: Iterable[Judgement]) -> None:
+        """Take judgements in; of several of one (author, statement) the newest counts."""
+        for judgement in judgements:
+            held = self._judgements.setdefault(judgement.author, [])
+            held.append(judgement)
+            book = fold_judgements(held)
+            self._judgements[judgement.author] = list(book.record(judgement.author))
+            before, after = self.trust(judgement.author), book.trust(judgement.author)
+            self._trusts[judgement.author] = after
+            if (before < TRUST_FLOOR) != (after < TRUST_FLOOR):
+                self._observer = self._seen_by()
+                self.board.reconsider(judgement.author, self.now_ns())
+
+    def _seen_by(self) -> Observer:
+        """The medium's observer, but that those it has lost trust in have no vote."""
+        own = self._medium.observer
+        if own.roster is None:
+            return own
+        kept = {node: lineage for node, lineage in own.roster.items() if self.trust(node) >= TRUST_FLOOR}
+        return Observer(roster=kept, trust=own.trust, unknown_vote=own.unknown_vote, declared=own.declared)
+
+    # ---- hearing
+
+    def _take(self, element: Element) -> None:
+        now_ns = self.now_ns()
+        payload = self.board.take(element, now_ns)
+        if payload is not None:
+            entry = self.board.task_of(element.statement)
+            if entry is not None:
+                self.results.append((entry, element.statement))
+                self._wake(CHECKS)
+        elif isinstance(element, Stance) and self.board.task_of(element.statement) is not None:
+            self._rule(element.statement, now_ns)
+        self._told(element)
+
+    def _rule(self, result: bytes, now_ns: int) -> None:
+        """Read what consensus makes of a result now, and what that says of those who took sides."""
+        reading = self._medium.reading(result, self._observer)
+        if reading is None:
+            return
+        self.judge(judgements_of([reading], self._observer, now_ns=self._medium.clock.now_ns()))
+        self.board.rule(result, reading.verdict.state, now_ns)
+
+    def _changed(self, entry: Entry) -> None:
+        if entry.state is TaskState.OPEN and entry.task is not None:
+            self._wake(entry.task.skill)
+        if self._timed and entry.state.is_terminal and self.board.next_lapse_ns() is None:
+            for waiter in list(self._timed):  # what they waited for to lapse is over
+                self._rouse(waiter)
+        self._told(entry)
+
+    # ---- waiting
+
+    @property
+    def resting(self) -> int:
+        """How many wait for something to happen, and for no time to come."""
+        return self._resting
+
+    async def wait(self, wanted: Iterable[str], until_ns: int | None) -> None:
+        """Return when a task opens that needs one of these skills, or when its time has come.
+
+        Args:
+            wanted: skills, or `CHECKS`.
+            until_ns: by the observer's own time; None rests for as long as it takes.
+        """
+        wanted = tuple(wanted)
+        waiter = _Waiter(asyncio.get_running_loop().create_future(), rests=until_ns is None)
+        for what in wanted:
+            self._waiting.setdefault(what, {})[waiter] = None
+        timer = None
+        if until_ns is not None:
+            delay_s = max(0.0, (until_ns - self.now_ns()) / 1e9)
+            timer = asyncio.ensure_future(self._medium.clock.sleep(delay_s))
+            timer.add_done_callback(lambda _: self._rouse(waiter))
+            self._timed[waiter] = None
+        else:
+            self._resting += 1
+            self.rested.set()
+        try:
+            await waiter.roused
+        finally:
+            self._rouse(waiter)
+            for what in wanted:
+                self._waiting[what].pop(waiter, None)
+            if timer is not None:
+                timer.cancel()
+                del self._timed[waiter]
+
+    def _wake(self, what: str) -> None:
+        for waiter in list(self._waiting.get(what, ())):
+            self._rouse(waiter)
+
+    def _rouse(self, waiter: _Waiter) -> None:
+        """Nobody counts as resting any more who has been woken, even if it has not run yet."""
+        if waiter.rests:
+            waiter.rests = False
+            self._resting -= 1
+        if not waiter.roused.done():
+            waiter.roused.set_result(None)
+
+
+class _Waiter:
+    """Somebody who waits."""
+
+    __slots__ = ("rests", "roused")
+
+    def __init__(self, roused: asyncio.Future[None], *, rests: bool) -> None:
+        self.roused = roused
+        self.rests = rests

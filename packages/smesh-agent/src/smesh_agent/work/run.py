@@ -1,0 +1,279 @@
+"""A run: tasks are put into a field, agents do them, and what came of it is read from the field.
+
+Whoever runs it emits the tasks and starts the agents; from then on it only watches. It calls no agent, hands out
+nothing, and waits for none: it ends when all that live are at rest, which they are when nothing is left that any of
+them could do.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from typing import TYPE_CHECKING, Final
+
+import msgspec
+from smesh_core import Observer, node_id
+from smesh_core.payload import (
+    Result,
+    Task,
+    encode_payload,
+    payload_decay,
+    payload_signal_type,
+    payload_subject,
+)
+from smesh_runtime import LocalField
+
+from smesh_agent.errors import AgentError
+from smesh_agent.work.agent import Agent
+from smesh_agent.work.board import TaskState
+from smesh_agent.work.lookout import Lookout
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+
+    from smesh_runtime import Clock, Element, Medium
+
+    from smesh_agent.work.agent import Profile
+    from smesh_agent.work.board import Board, Entry
+    from smesh_agent.work.policy import Tempo
+
+__all__ = ["AgentReport", "Outcome", "TaskReport", "post", "run"]
+
+RUN_S_DEFAULT: Final = 24 * 3600
+_NS_PER_S: Final = 10**9
+
+
+class TaskReport(msgspec.Struct, frozen=True, kw_only=True):
+    """What came of one task.
+
+    Attributes:
+        id: its statement, in hex.
+        what: what was to be done.
+        skill: the skill that it needs.
+        state: ``done``, ``failed``, or what it was when the run ended: ``open``, ``claimed`` or ``waiting``.
+        why: why it failed, or what it waits for.
+        result: the result that it is done by.
+        by: who made that.
+        results: how many results there are; more than one is work done twice.
+        attempts: how many attempts were begun.
+        failures: who failed at it and why, by attempt.
+    """
+
+    id: str
+    what: str
+    skill: str
+    state: str
+    why: str
+    result: Result | None
+    by: str
+    results: int
+    attempts: int
+    failures: list[str]
+
+
+class AgentReport(msgspec.Struct, frozen=True, kw_only=True):
+    """What one agent did.
+
+    Attributes:
+        name: its name.
+        state: ``live``, ``killed``, or the error that it died of.
+        done: tasks that are done by its results.
+        failed: attempts that it failed at.
+        trust: what the run came to think of it, in [0, 1].
+        tokens_in: tokens that models read for it.
+        tokens_out: tokens that models wrote for it.
+        cost_usd: what that cost.
+    """
+
+    name: str
+    state: str
+    done: int
+    failed: int
+    trust: float
+    tokens_in: int
+    tokens_out: int
+    cost_usd: float
+
+
+class Outcome(msgspec.Struct, frozen=True, kw_only=True):
+    """What came of a run.
+
+    Attributes:
+        tasks: of every task that is known, in the order in which they became known.
+        agents: of every agent, in the order given.
+        interrupted: whether it was told to stop.
+        duration_s: how long it took.
+    """
+
+    tasks: list[TaskReport]
+    agents: list[AgentReport]
+    interrupted: bool
+    duration_s: float
+
+    @property
+    def done(self) -> int:
+        """Tasks that are done."""
+        return sum(task.state == TaskState.DONE.value for task in self.tasks)
+
+
+async def run(
+    tasks: Sequence[Task],
+    profiles: Sequence[Profile],
+    *,
+    field: LocalField | None = None,
+    clock: Clock | None = None,
+    tempo: Tempo | None = None,
+    stop: asyncio.Event | None = None,
+    started: Callable[[dict[str, asyncio.Task[None]]], None] = lambda _: None,
+    told: Callable[[Entry | Element], None] = lambda _: None,
+    run_s: int = RUN_S_DEFAULT,
+    seed: int = 0,
+) -> Outcome:
+    """Have agents of this process do some tasks.
+
+    Args:
+        tasks: what is to be done; one that comes after others names their ids (`task_id`).
+        profiles: the agents; all of them are on the roster, with their lineages.
+        field: where they meet; a new one if not given.
+        clock: time of a new field; the machine's by default.
+        tempo: how fast they act.
+        stop: once set, agents are stopped, and what is done is reported.
+        started: given every running agent by name; to cancel one is to kill it.
+        told: called with each element of the field, and each task whose state has changed.
+        run_s: when the run ends at the latest, in seconds from now.
+        seed: of what agents draw.
+
+    Raises:
+        AgentError: two agents have one name, or a task cannot be said.
+    """
+    begun_s = time.perf_counter()
+    if len({profile.name for profile in profiles}) < len(profiles):
+        raise AgentError("every agent of a run has a name of its own")
+    roster = {node_id(profile.name): profile.lineage for profile in profiles}
+    field = LocalField(clock=clock, observer=Observer(roster=roster)) if field is None else field
+    deadline_ns = field.clock.now_ns() + run_s * _NS_PER_S
+    reader = field.join("run")
+    lookout = Lookout(reader, told=told)
+    media = [field.join(profile.name) for profile in profiles]
+    agents = [
+        Agent(profile, medium, lookout, deadline_ns=deadline_ns, tempo=tempo, seed=seed)
+        for profile, medium in zip(profiles, media, strict=True)
+    ]
+    running: dict[str, asyncio.Task[None]] = {}
+    try:
+        for task in tasks:
+            await post(reader, task, deadline_ns)
+        running = {agent.profile.name: asyncio.create_task(agent.run(), name=agent.profile.name) for agent in agents}
+        started(running)
+        interrupted = await _at_rest(lookout, list(running.values()), stop)
+        states = {name: _state_of(one) for name, one in running.items()}
+        for one in running.values():
+            one.cancel()
+        await asyncio.gather(*running.values(), return_exceptions=True)
+        names = {medium.identity: profile.name for profile, medium in zip(profiles, media, strict=True)}
+        return Outcome(
+            tasks=[_task_report(lookout.board, entry, names) for entry in lookout.board.entries.values() if entry.task],
+            agents=[_agent_report(lookout, node, name, states[name]) for node, name in names.items()],
+            interrupted=interrupted,
+            duration_s=time.perf_counter() - begun_s,
+        )
+    finally:
+        for one in running.values():
+            one.cancel()
+        await asyncio.gather(*running.values(), return_exceptions=True)
+        lookout.close()
+        for medium in (reader, *media):
+            await medium.close()
+
+
+async def post(medium: Medium, task: Task, deadline_ns: int) -> bytes:
+    """Say that something is to be done; returns its id.
+
+    Raises:
+        InvalidSignalError: the deadline is too far away.
+    """
+    said = await medium.emit(
+        encode_payload(task),
+        type=payload_signal_type(task),
+        subject=payload_subject(task),
+        ttl_ns=max(1, deadline_ns - medium.clock.now_ns()),
+        decay=payload_decay(task),
+    )
+    return said.statement
+
+
+async def _at_rest(lookout: Lookout, agents: Sequence[asyncio.Task[None]], stop: asyncio.Event | None) -> bool:
+    """Wait until all that live are at rest, or to be told to stop; returns whether it was the latter."""
+    for agent in agents:
+        agent.add_done_callback(lambda _: lookout.rested.set())
+    stopping = asyncio.create_task(stop.wait()) if stop is not None else None
+    if stopping is not None:
+        stopping.add_done_callback(lambda _: lookout.rested.set())
+    try:
+        while stop is None or not stop.is_set():
+            if lookout.resting >= sum(not agent.done() for agent in agents):
+                return False
+            lookout.rested.clear()
+            await lookout.rested.wait()
+        return True
+    finally:
+        if stopping is not None:
+            stopping.cancel()
+
+
+def _state_of(agent: asyncio.Task[None]) -> str:
+    if not agent.done():
+        return "live"
+    if agent.cancelled():
+        return "killed"
+    error = agent.exception()
+    return f"{type(error).__name__}: {error}"
+
+
+def _task_report(board: Board, entry: Entry, names: dict[bytes, str]) -> TaskReport:
+    task, result = entry.task, board.result_of(entry)
+    if task is None:
+        raise AssertionError("only what is known is reported")
+    found = entry.results[result] if result is not None else None
+    return TaskReport(
+        id=entry.id.hex(),
+        what=task.what,
+        skill=task.skill,
+        state=entry.state.value,
+        why=entry.why,
+        result=found.result if found is not None else None,
+        by=_named(found.author, names) if found is not None else "",
+        results=len(entry.results),
+        attempts=len({lease.attempt for lease in entry.claims.values() if lease.is_started}),
+        failures=[
+            f"attempt {attempt}, {_named(agent, names)}: {why}"
+            for attempt, agent, why in sorted(
+                [(attempt, agent, failure.reason) for (agent, attempt), (_, failure) in entry.failures.items()]
+                + [(attempt, agent, "fell silent") for agent, attempt in entry.lapsed - entry.failures.keys()]
+            )
+        ],
+    )
+
+
+def _agent_report(lookout: Lookout, node: bytes, name: str, state: str) -> AgentReport:
+    board = lookout.board
+    own = [found.result for entry in board.entries.values() for found in entry.results.values() if found.author == node]
+    done = sum(
+        entry.results[result].author == node
+        for entry in board.entries.values()
+        if (result := board.result_of(entry)) is not None
+    )
+    return AgentReport(
+        name=name,
+        state=state,
+        done=done,
+        failed=sum(author == node for entry in board.entries.values() for author, _ in entry.failures),
+        trust=lookout.trust(node),
+        tokens_in=sum(said.tokens_in for said in own),
+        tokens_out=sum(said.tokens_out for said in own),
+        cost_usd=sum(said.cost_usd for said in own),
+    )
+
+
+def _named(node: bytes, names: dict[bytes, str]) -> str:
+    return names.get(node, node.hex()[:12]) if node else ""
