@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from smesh_agent.work.board import ATTEMPTS_MAX, TRUST_FLOOR, Board, TaskState
-from smesh_core import ConsensusState, Signal, Stance, StanceKind, node_id
+from smesh_core import ConsensusState, Signal, SignalType, Stance, StanceKind, node_id
 from smesh_core.payload import Approval, Claim, Failure, Heartbeat, Payload, Result, Task, signal_of
 
 S = 10**9
@@ -269,6 +269,33 @@ def test_what_comes_after_something_waits_for_it(board, speaker) -> None:
         board.take(speaker.claims(ADA, task), 0)
         board.take(speaker.answers(ADA, task), 0)
     assert state(board, after) is TaskState.OPEN
+
+
+def test_a_long_chain_fails_and_is_mended_as_a_whole(board, speaker) -> None:
+    chain = [speaker.says(CY, Task(what="0", key="0"))]
+    for number in range(1, 3000):
+        chain.append(speaker.says(CY, Task(what=f"{number}", key=f"{number}", after=(chain[-1].statement.hex(),))))
+    for task in chain:
+        board.take(task, 0)
+    board.take(speaker.claims(ADA, chain[0]), 0)
+    board.take(speaker.fails(ADA, chain[0], retryable=False), 0)
+    assert {state(board, task) for task in chain} == {TaskState.FAILED}
+    board.take(speaker.answers(ADA, chain[0]), 0)
+    assert [state(board, task) for task in chain[:3]] == [TaskState.DONE, TaskState.OPEN, TaskState.WAITING]
+    assert board.unfinished == 2999
+
+
+def test_tasks_that_come_after_each_other_hang_nobody(board, speaker) -> None:
+    """Who knows its own next ids can say such tasks."""
+    failed = speaker.says(CY, Task(what="failed"))
+    one = Signal(author=ADA, seq=1, created_at_ns=0, type=SignalType.COORDINATION)
+    other = Signal(author=ADA, seq=2, created_at_ns=0, type=SignalType.COORDINATION)
+    first = speaker.says(ADA, Task(what="1", after=(other.statement.hex(), failed.statement.hex())))
+    second = speaker.says(ADA, Task(what="2", after=(one.statement.hex(),)))
+    assert (first.statement, second.statement) == (one.statement, other.statement)
+    for element in (first, second, failed, speaker.claims(BO, failed), speaker.fails(BO, failed, retryable=False)):
+        board.take(element, 0)
+    assert state(board, first) is state(board, second) is TaskState.FAILED
 
 
 def test_a_task_can_come_after_a_result(board, speaker) -> None:

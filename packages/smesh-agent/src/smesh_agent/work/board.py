@@ -25,6 +25,7 @@ from __future__ import annotations
 import bisect
 import hashlib
 import heapq
+from collections import deque
 from enum import Enum
 from typing import TYPE_CHECKING, Final, NamedTuple
 
@@ -46,6 +47,7 @@ ATTEMPTS_MAX: Final = 3
 TRUST_FLOOR: Final = 0.25
 """Claims of agents that are trusted less hold nothing, and their results need support. A few results that are rejected
 bring an agent there."""
+_WHAT_SHOWN: Final = 80
 _NS_PER_S: Final = 10**9
 
 
@@ -340,9 +342,17 @@ class Board:
         self._refresh(entry, now_ns)
 
     def _refresh(self, entry: Entry, now_ns: int) -> None:
-        """Work out where a task stands now, and tell whoever that touches."""
+        """Work out where a task stands now, and then whatever comes after it."""
+        touched = deque([entry])
+        while touched:
+            one = touched.popleft()
+            if self._restate(one, now_ns):
+                touched.extend(self.entries[dependent] for dependent in one.dependents)
+
+    def _restate(self, entry: Entry, now_ns: int) -> bool:
+        """Work out where a task stands now; whether that touches what comes after it."""
         if entry.task is None:
-            return
+            return False
         before, why_before = entry.state, entry.why
         for key, lease in entry.claims.items():
             if lease.is_started and 0 < self._lapse_ns(entry, lease) <= now_ns:
@@ -352,14 +362,12 @@ class Board:
         entry.state, entry.why = state, why
         self._plan_lapse(entry, now_ns)
         if (state, why) == (before, why_before):
-            return
+            return False
         if state is not before:
             self._reindex(entry, entry.task, before, now_ns)
             self.unfinished += before.is_terminal - state.is_terminal
             self._changed(entry)
-        if state.is_terminal or before.is_terminal:
-            for dependent in entry.dependents:
-                self._refresh(self.entries[dependent], now_ns)
+        return state is not before and (state.is_terminal or before.is_terminal)
 
     def _state(self, entry: Entry, task: Task, now_ns: int) -> tuple[TaskState, str]:
         if self.result_of(entry) is not None:
@@ -388,8 +396,8 @@ class Board:
             return "its approval was refused"
         for needed in task.after:
             other = self.entries.get(bytes.fromhex(needed))
-            if other is not None and other.state is TaskState.FAILED:
-                return f"what it comes after has failed: {other.why}"
+            if other is not None and other.task is not None and other.state is TaskState.FAILED:
+                return f"what it comes after has failed: {other.task.what[:_WHAT_SHOWN]}"
         return ""
 
     def _is_done(self, needed: bytes) -> bool:
@@ -409,18 +417,21 @@ class Board:
     def _attempts_over(self, entry: Entry) -> set[int]:
         """Attempts that came to nothing."""
         over = {attempt for agent, attempt in entry.failures if (agent, attempt) in entry.claims}
-        answered = {(entry.results[one].author, self._attempt_of(entry, one)): one for one in entry.results}
+        answered = {(found.author, self._attempt_of(entry, found)) for found in entry.results.values()}
+        counting = {
+            (found.author, self._attempt_of(entry, found))
+            for result, found in entry.results.items()
+            if self._counts(entry, result)
+        }
         for key, lease in entry.claims.items():
-            result = answered.get(key)
-            if result is not None:
-                over |= set() if self._counts(entry, result) else {lease.attempt}
+            if key in answered:
+                over |= set() if key in counting else {lease.attempt}
             elif lease.is_started and (key in entry.lapsed or self._presences[lease.agent].is_leaving):
                 over.add(lease.attempt)
         return over
 
-    def _attempt_of(self, entry: Entry, result: bytes) -> int:
+    def _attempt_of(self, entry: Entry, found: Found) -> int:
         """The attempt that a result came of: its author's last one before it; 0 where none is known."""
-        found = entry.results[result]
         before = [lease for lease in entry.claims.values() if lease.agent == found.author and lease.seq < found.seq]
         return max(before, key=lambda lease: lease.seq).attempt if before else 0
 
