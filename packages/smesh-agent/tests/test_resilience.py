@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import os
-from typing import TYPE_CHECKING
+import resource
+from pathlib import Path
 
 import msgspec
 import pytest
@@ -16,9 +17,6 @@ from smesh_agent.workflows.resilience.estimate import estimate
 from smesh_agent.workflows.resilience.report import _crossing
 from smesh_core import InvalidNetworkError, InvalidTopologyError
 from smesh_core.trials import Result, run_trials
-
-if TYPE_CHECKING:
-    from pathlib import Path
 
 SMALL = Plan(attacks=("collusion",), fractions=(0.3,), seeds=3, nodes=20, rounds=2, ticks=12)
 SHARES = st.floats(0.0, 1.0)
@@ -236,7 +234,23 @@ def test_a_journal_takes_more_seeds_and_attacks_but_no_other_networks(journal, w
         Journal(journal, SMALL)
 
 
+def test_a_full_disk_is_said_and_what_was_written_before_is_held(whole, tmp_path) -> None:
+    results = list(whole.values())
+    with Journal(tmp_path / "journal", SMALL) as journal:
+        journal.add(results[0])
+        size, limits = (tmp_path / "journal").stat().st_size, resource.getrlimit(resource.RLIMIT_FSIZE)
+        resource.setrlimit(resource.RLIMIT_FSIZE, (size + 100, limits[1]))
+        try:
+            with pytest.raises(AgentError, match="cannot write"):
+                journal.add(results[1])
+        finally:
+            resource.setrlimit(resource.RLIMIT_FSIZE, limits)
+    assert list(held_by(tmp_path / "journal").values()) == results[:1]
+
+
 def test_a_place_where_no_journal_can_be(tmp_path) -> None:
+    with pytest.raises(AgentError, match="no file that a journal can be kept in"):
+        Journal(Path("/dev/full"), SMALL)
     with pytest.raises(AgentError, match="cannot write"):
         Journal(tmp_path / "missing" / "journal", SMALL)
     with pytest.raises(AgentError, match="cannot read"):

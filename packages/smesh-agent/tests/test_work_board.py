@@ -205,6 +205,14 @@ def test_after_three_attempts_a_task_has_failed(board, speaker) -> None:
     assert board.unfinished == 0
 
 
+def test_who_claims_the_last_attempt_of_all_takes_none_from_others(board, speaker) -> None:
+    task = speaker.says(CY, Task(what="x"))
+    board.take(task, 0)
+    board.take(speaker.claims(ADA, task, 255), 0)
+    board.take(speaker.fails(ADA, task, 255), 0)
+    assert board.next_attempt(board.entries[task.statement]) == 1
+
+
 def test_a_failure_that_cannot_be_mended_ends_a_task(board, speaker) -> None:
     task = speaker.says(CY, Task(what="x"))
     board.take(task, 0)

@@ -83,6 +83,11 @@ def test_a_queue_is_read_first_come_first_served(arrivals: list[int], per_tick: 
     assert read_in(np.array(arrivals, np.int64), per_tick=per_tick, ticks=ticks).tolist() == expected
 
 
+def test_a_network_of_liars_alone_is_refused() -> None:
+    with pytest.raises(InvalidNetworkError, match="leaves nobody honest"):
+        run_trial(Trial(attack="collusion", fraction=0.9, nodes=3, degree=2))
+
+
 def test_a_hostile_centre_answers_nobody() -> None:
     results = [
         run_trial(Trial(attack="silence", fraction=0.5, defences=("central",), seed=seed, **SMALL))

@@ -205,10 +205,13 @@ def run_trials(trial: Trial, systems: Sequence[tuple[str, ...]]) -> list[Result]
     Who reads a network does not change it, so it is run once for all systems in which signals spread alike.
 
     Raises:
-        InvalidNetworkError: no network of that kind has so many nodes, or a system is none.
+        InvalidNetworkError: no network of that kind has so many nodes, nobody honest is left, or a system is none.
     """
     base = TOPOLOGIES[trial.topology](trial.nodes, trial.seed, trial.degree)
     siege = lay_siege(trial.attack, trial.fraction, base, trial.seed)
+    if not len(siege.honest):
+        extent = f"{trial.attack} to {trial.fraction:g} of {trial.nodes} nodes"
+        raise InvalidNetworkError(f"{extent} leaves nobody honest: more nodes, or less of it")
     tried = [msgspec.structs.replace(trial, defences=system) for system in systems]
     ran: dict[str, tuple[TrustBook, _Round]] = {}
     for one in tried:

@@ -27,6 +27,7 @@ import hashlib
 import heapq
 from collections import deque
 from enum import Enum
+from itertools import count
 from typing import TYPE_CHECKING, Final, NamedTuple
 
 from smesh_core import ConsensusState, Signal, Stance, StanceKind
@@ -271,8 +272,8 @@ class Board:
                 self._refresh(entry, now_ns)
 
     def next_attempt(self, entry: Entry) -> int:
-        """The number that a new claim of a task carries."""
-        return max(entry.attempts_over, default=0) + 1
+        """The number that a new claim of a task carries: the lowest that is not over, whatever others have claimed."""
+        return next(attempt for attempt in count(1) if attempt not in entry.attempts_over)
 
     def is_alive(self, agent: bytes, now_ns: int, within_ns: int) -> bool:
         """Whether an agent was heard of lately, and does not leave."""

@@ -56,13 +56,15 @@ class Journal:
         self._path = path
         self._head = _Head(plan.digest(), smesh_core.__version__)
         self.done: dict[tuple[Cell, int], Done] = {}
+        if path.exists() and not path.is_file() and not path.is_dir():
+            raise AgentError(f"{path} is no file that a journal can be kept in")
         try:
             held = path.read_bytes() if path.exists() else b""
         except OSError as error:
             raise AgentError(f"cannot read {path}: {error.strerror}") from None
         whole = self._take(held)
         try:
-            self._file = path.open("ab")
+            self._file = path.open("ab", buffering=0)  # what could not be written is not tried again at the end
             if whole < len(held):
                 self._file.truncate(whole)
             if not whole:
@@ -117,8 +119,9 @@ class Journal:
         self.done[done.cell, done.seed] = Done(done.cell, done.seed, results)
 
     def _write(self, text: bytes) -> None:
-        self._file.write(text + b" " + _check(text) + b"\n")
-        self._file.flush()
+        left = text + b" " + _check(text) + b"\n"
+        while left:
+            left = left[self._file.write(left) :]
 
 
 def _check(text: bytes) -> bytes:
