@@ -79,6 +79,11 @@ class Terminal:
         return "\n".join("".join(row).rstrip() for row in self.cells)
 
     @property
+    def frame(self) -> str:
+        """The last frame that is known to be whole: another has begun since. The screen may hold half a frame."""
+        return self.shown[-1] if self.shown else ""
+
+    @property
     def text(self) -> str:
         """All that was written, styles and movements included."""
         return self.written.replace("\r\n", "\n")
