@@ -15,7 +15,7 @@ from smesh_cli.main import cli
 ROOT = Path(__file__).parent.parent
 PAGES = sorted(
     page
-    for pattern in ("*.md", "docs/**/*.md", "packages/*/README.md", "benchmarks/**/*.md")
+    for pattern in ("*.md", "docs/**/*.md", "packages/*/README.md", "benchmarks/*.md", "benchmarks/*/*.md")
     for page in ROOT.glob(pattern)
 )
 BLOCK = re.compile(r"^```(\w+)\n(.*?)^```$", re.MULTILINE | re.DOTALL)

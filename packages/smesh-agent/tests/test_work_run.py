@@ -9,11 +9,11 @@ from types import coroutine
 
 import pytest
 from smesh_agent.errors import AgentError, WorkFailedError
-from smesh_agent.work import Agent, Answer, Opinion, Outcome, Profile, Tempo, run
+from smesh_agent.work import PERSON, Agent, Answer, Decision, Opinion, Outcome, Profile, Statement, Tempo, run
 from smesh_agent.work.board import TRUST_FLOOR
-from smesh_core import node_id
+from smesh_core import SignalType, StanceKind, node_id
 from smesh_core.payload import Task, signal_of
-from smesh_runtime import VirtualClock
+from smesh_runtime import LocalField, VirtualClock
 
 QUICK = Tempo(lease_s=2, longest_s=3.0)
 
@@ -47,7 +47,7 @@ def virtual():
     """Run a run in virtual time, which moves on when everybody waits for it to."""
 
     async def go(tasks, profiles, *, patience: int = 40, **options) -> Outcome:
-        clock = VirtualClock(10**18)
+        clock = options["field"].clock if "field" in options else VirtualClock(10**18)
         options.setdefault("tempo", QUICK)
         running = asyncio.ensure_future(run(tasks, profiles, clock=clock, **options))
         try:
@@ -320,3 +320,144 @@ async def test_who_has_no_opinion_or_breaks_while_it_looks_changes_nothing(virtu
     outcome = await virtual([task("0"), task("1")], profiles)
     assert [(one.state, one.results) for one in outcome.tasks] == [("done", 1)] * 2
     assert {agent.state for agent in outcome.agents} == {"live"}
+
+
+# What is said beside the work
+
+
+def sees(*subjects: bytes):
+    async def work(task: Task, before) -> Answer:
+        return Answer(output="seen", statements=tuple(Statement(payload=b"it is so", subject=one) for one in subjects))
+
+    return work
+
+
+async def test_findings_are_weighed_by_others_once_and_never_by_who_makes_them(virtual) -> None:
+    field = LocalField(clock=VirtualClock(10**18))
+    weighed: list[tuple[str, bytes | None]] = []
+
+    def weighs(name: str, opinion: Opinion | None):
+        async def weigh(signal) -> Opinion | None:
+            weighed.append((name, signal.subject))
+            return opinion
+
+        return weigh
+
+    against = Opinion(supports=False, reason="it is not so", confidence=0.5)
+    await virtual(
+        [task("x", "x"), task("y", "y", task("x", "x"))],
+        [
+            Profile(name="x", skills=("x",), work=sees(b"1", b"2"), weigh=weighs("x", against)),
+            Profile(name="y", skills=("y",), work=sees(b"2", b"3")),
+            Profile(name="critic", weigh=weighs("critic", against)),
+            Profile(name="silent", weigh=weighs("silent", None)),
+        ],
+        field=field,
+    )
+    # The critic has spoken about 2 when it comes again; who has no opinion is asked again about other words for it.
+    assert Counter(weighed) == Counter(
+        [("x", b"3")]
+        + [("critic", one) for one in (b"1", b"2", b"3")]
+        + [("silent", one) for one in (b"1", b"2", b"2", b"3")]
+    )
+    reader = field.join("reader")
+    readings = {one.emissions[0].subject: one for one in await reader.sense(types=[SignalType.DATA], threshold=0.0)}
+    assert {about: len(one.emissions) for about, one in readings.items()} == {b"1": 1, b"2": 2, b"3": 1}
+    opposed = {p.reason for one in readings.values() for p in one.positions if p.kind is StanceKind.OPPOSE}
+    assert opposed == {"it is not so"}
+
+
+async def test_what_breaks_over_a_finding_is_on_record(virtual) -> None:
+    async def breaks(signal) -> Opinion | None:
+        raise KeyError(signal.subject)
+
+    profiles = [Profile(name="x", work=sees(b"1")), Profile(name="critic", weigh=breaks)]
+    outcome = await virtual([task("x")], profiles)
+    assert [(one.name, one.state, one.errors) for one in outcome.agents] == [
+        ("x", "live", []),
+        ("critic", "live", ["KeyError: b'1'"]),
+    ]
+
+
+# Approval
+
+
+async def test_a_person_is_asked_once_and_only_when_it_is_time(virtual) -> None:
+    asked: list[tuple[str, list[str]]] = []
+
+    async def ask(task: Task, before) -> Decision:
+        asked.append((task.what, [one.output for one in before.values()]))
+        return Decision(granted=task.what != "delete", note="so be it")
+
+    person = node_id(PERSON).hex()
+    plan = task("plan")
+    tasks = [task("send", "", plan, approver=person), plan, task("delete", approver=person)]
+    tasks.append(task("mourn", "", tasks[2]))
+    outcome = await virtual(tasks, [Profile(name="a", work=echo)], ask=ask)
+    assert sorted(asked) == [("delete", []), ("send", ["plan"])]
+    assert {one.what: (one.state, one.why) for one in outcome.tasks} == {
+        "plan": ("done", ""),
+        "send": ("done", ""),
+        "delete": ("failed", "its approval was refused"),
+        "mourn": ("failed", "what it comes after has failed: delete"),
+    }
+
+
+async def test_others_work_while_a_person_thinks_and_silence_is_no_consent(virtual) -> None:
+    others_done = asyncio.Event()
+
+    async def ask(task: Task, before) -> Decision | None:
+        await others_done.wait()
+        return None
+
+    async def work(task: Task, before) -> Answer:
+        others_done.set()
+        return await echo(task, before)
+
+    tasks = [task("send", approver=node_id(PERSON).hex(), priority=1.0), task("other", priority=0.1)]
+    outcome = await virtual(tasks, [Profile(name="a", work=work)], ask=ask)
+    assert {one.what: (one.state, one.why) for one in outcome.tasks} == {
+        "send": ("waiting", "for approval"),
+        "other": ("done", ""),
+    }
+
+
+async def test_what_goes_wrong_in_asking_is_not_swallowed(virtual) -> None:
+    async def ask(task: Task, before) -> Decision | None:
+        raise OSError("no terminal")
+
+    with pytest.raises(OSError, match="no terminal"):
+        await virtual([task("x", approver=node_id(PERSON).hex())], [], ask=ask)
+
+
+# A field that has seen a run before
+
+
+async def test_a_second_run_in_the_field_does_only_what_is_left(virtual) -> None:
+    field = LocalField(clock=VirtualClock(10**18))
+    done: list[str] = []
+    checked: list[str] = []
+    stop = asyncio.Event()
+
+    async def work(task: Task, before) -> Answer:
+        if task.what == "2" and not stop.is_set():
+            stop.set()
+            await asyncio.Event().wait()
+        done.append(task.what)
+        return await echo(task, before)
+
+    async def check(task: Task, result) -> Opinion:
+        checked.append(task.what)
+        return Opinion(supports=True, reason="it is so")
+
+    tasks = [task(str(n), priority=1 - n / 10) for n in range(5)]
+    profiles = [Profile(name="a", work=work), Profile(name="b", check=check)]
+    first = await virtual(tasks, profiles, field=field, stop=stop)
+    assert [one.state for one in first.tasks] == ["done", "done", "claimed", "open", "open"]
+    second = await virtual(tasks, profiles, field=field, patience=400)
+    assert [one.state for one in second.tasks] == ["done"] * 5
+    assert done == ["0", "1", "2", "3", "4"]
+    assert sorted(checked) == ["0", "1", "2", "3", "4"]
+    # Its own claim from before is let go at once: nobody waits for the lease of who no longer works at it.
+    assert second.tasks[2].failures == []
+    assert field.clock.now_ns() < 10**18 + QUICK.lease_s * 10**9

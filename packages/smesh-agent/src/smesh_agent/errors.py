@@ -2,7 +2,25 @@
 
 from __future__ import annotations
 
-__all__ = ["AgentError", "AnalyzerFailedError", "TreeError", "WorkFailedError"]
+__all__ = [
+    "AgentError",
+    "AnalyzerFailedError",
+    "AuthenticationError",
+    "BackendError",
+    "BackendSettingsError",
+    "BadAnswerError",
+    "BudgetExceededError",
+    "CallTimeoutError",
+    "CassetteError",
+    "ModelNotFoundError",
+    "OverloadedError",
+    "RateLimitedError",
+    "RequestRejectedError",
+    "SchemaError",
+    "TreeError",
+    "UnreachableError",
+    "WorkFailedError",
+]
 
 
 class AgentError(Exception):
@@ -28,3 +46,79 @@ class WorkFailedError(AgentError):
     def __init__(self, reason: str, *, retryable: bool = True) -> None:
         super().__init__(reason)
         self.retryable = retryable
+
+
+class BackendError(AgentError):
+    """A model did not answer as it was asked to; each kind of it is a class of its own.
+
+    Attributes:
+        backend: the backend's name.
+        retryable: whether the same request may fare better a little later.
+        retry_after_s: how long its provider asks to wait before that; None where it does not say.
+    """
+
+    retryable = False
+
+    def __init__(self, backend: str, reason: str, *, retry_after_s: float | None = None) -> None:
+        super().__init__(f"{backend}: {reason}" if backend else reason)
+        self.backend = backend
+        self.reason = reason
+        self.retry_after_s = retry_after_s
+
+
+class BackendSettingsError(BackendError):
+    """The settings are wrong: no such backend, no key, a bad address, an unknown option."""
+
+
+class UnreachableError(BackendError):
+    """Nobody answers at the provider's address, or the connection broke before anything came."""
+
+    retryable = True
+
+
+class AuthenticationError(BackendError):
+    """The provider does not take the key, or the key may not do this."""
+
+
+class ModelNotFoundError(BackendError):
+    """The provider has no such model."""
+
+
+class RequestRejectedError(BackendError):
+    """The provider, or the backend for it, takes no such request; asking again changes nothing."""
+
+
+class RateLimitedError(BackendError):
+    """Too many requests or tokens for now."""
+
+    retryable = True
+
+
+class OverloadedError(BackendError):
+    """The provider is overloaded or has failed inside."""
+
+    retryable = True
+
+
+class CallTimeoutError(BackendError):
+    """Nothing came for too long, or the whole call took too long."""
+
+    retryable = True
+
+
+class BadAnswerError(BackendError):
+    """What came breaks the provider's own protocol, or broke off in the middle."""
+
+    retryable = True
+
+
+class SchemaError(BackendError):
+    """The answer does not fit the schema that was asked for, also after it was told so."""
+
+
+class BudgetExceededError(BackendError):
+    """The call might cost more than what is left; it was not made."""
+
+
+class CassetteError(BackendError):
+    """A recording is not readable, or does not hold what is asked of it."""

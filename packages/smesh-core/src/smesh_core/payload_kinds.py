@@ -68,7 +68,7 @@ Severity: TypeAlias = Literal["info", "low", "medium", "high"]
 """How bad a finding is if it is true, least first."""
 
 
-class _Value(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True, tag_field="type"):
+class _Value(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True, tag_field="type", gc=False):
     """What all kinds share: every value is within its bounds from its construction on."""
 
     def __post_init__(self) -> None:

@@ -7,27 +7,35 @@ lookout.py   what the agents of one process share: a board that listens, trust, 
 run.py       tasks, agents, and what came of it
 """
 
-from smesh_agent.work.agent import Agent, Answer, Check, Opinion, Profile, Work
+from smesh_agent.work.agent import Agent, Answer, Check, Opinion, Profile, Statement, Weigh, Work
+from smesh_agent.work.approver import Approver, Ask, Decision
 from smesh_agent.work.board import Board, Lease, TaskState
 from smesh_agent.work.lookout import Lookout
 from smesh_agent.work.policy import Choice, Tempo, choose
-from smesh_agent.work.run import AgentReport, Outcome, TaskReport, post, run
+from smesh_agent.work.run import PERSON, RUN_S_DEFAULT, AgentReport, Outcome, TaskReport, post, run
 
 __all__ = [
+    "PERSON",
+    "RUN_S_DEFAULT",
     "Agent",
     "AgentReport",
     "Answer",
+    "Approver",
+    "Ask",
     "Board",
     "Check",
     "Choice",
+    "Decision",
     "Lease",
     "Lookout",
     "Opinion",
     "Outcome",
     "Profile",
+    "Statement",
     "TaskReport",
     "TaskState",
     "Tempo",
+    "Weigh",
     "Work",
     "choose",
     "post",

@@ -2,7 +2,7 @@
 
 All that an agent says is a signal: it claims a task, works at it, and leaves a result or a failure. Where it can judge
 others' results, it supports or opposes them with its reasons. It can die at any moment; what it held is then free as
-soon as its lease has run out, and others take it over.
+soon as its lease has run out, and others take it over. What an earlier life of it held, it lets go when it begins.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ from collections.abc import Awaitable, Callable
 from typing import TYPE_CHECKING, Final
 
 import msgspec
-from smesh_core import GoneError
+from smesh_core import DecayCurve, GoneError, SignalType
 from smesh_core.payload import (
     Claim,
     Failure,
@@ -21,25 +21,24 @@ from smesh_core.payload import (
     encode_payload,
     payload_decay,
     payload_signal_type,
-    payload_subject,
 )
 
 from smesh_agent.errors import WorkFailedError
-from smesh_agent.work.lookout import CHECKS
+from smesh_agent.work.lookout import CHECKS, NEWS
 from smesh_agent.work.policy import Tempo, adapted, choose
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from smesh_core import Signal
-    from smesh_core.payload import Payload, Task
+    from smesh_core.payload import Task
     from smesh_runtime import Medium
 
     from smesh_agent.work.board import Entry
     from smesh_agent.work.lookout import Lookout
     from smesh_agent.work.policy import Choice
 
-__all__ = ["Agent", "Answer", "Check", "Opinion", "Profile", "Work"]
+__all__ = ["Agent", "Answer", "Check", "Opinion", "Profile", "Statement", "Weigh", "Work"]
 
 _BEATS_A_LEASE: Final = 3
 _OUTPUT_BYTES_MAX: Final = 8192
@@ -47,11 +46,28 @@ _REASON_BYTES_MAX: Final = 1000
 _NS_PER_S: Final = 10**9
 
 
+class Statement(msgspec.Struct, frozen=True, kw_only=True):
+    """Something that an agent found at its work and says beside the result, such as a finding.
+
+    Attributes:
+        payload: its bytes.
+        type: of the signal that carries it.
+        subject: where independent authors shall meet at one statement.
+        confidence: how sure the agent is, in [0, 1].
+    """
+
+    payload: bytes
+    type: SignalType = SignalType.DATA
+    subject: bytes | None = None
+    confidence: float = 1.0
+
+
 class Answer(msgspec.Struct, frozen=True, kw_only=True):
     """What came of a task.
 
     Attributes:
         output: as text, at most 8,192 bytes.
+        statements: what is said before the result.
         artefacts: SHA-256 of contents kept elsewhere, in hex.
         tokens_in: tokens that a model read for it.
         tokens_out: tokens that a model wrote for it.
@@ -59,6 +75,7 @@ class Answer(msgspec.Struct, frozen=True, kw_only=True):
     """
 
     output: str
+    statements: tuple[Statement, ...] = ()
     artefacts: tuple[str, ...] = ()
     tokens_in: int = 0
     tokens_out: int = 0
@@ -83,6 +100,8 @@ Work = Callable[["Task", "Mapping[str, Result]"], Awaitable[Answer]]
 """Does a task, given by their ids the results that it comes after; raises WorkFailedError where it cannot."""
 Check = Callable[["Task", Result], Awaitable[Opinion | None]]
 """Looks at somebody else's result, on evidence of its own; None where it has none."""
+Weigh = Callable[["Signal"], Awaitable[Opinion | None]]
+"""Looks at what somebody else says beside the work, on evidence of its own; None where it has none."""
 
 
 class Profile(msgspec.Struct, frozen=True, kw_only=True):
@@ -93,6 +112,7 @@ class Profile(msgspec.Struct, frozen=True, kw_only=True):
         skills: what it can do; tasks that need no skill it can do as well.
         work: does a task; None for an agent that only checks.
         check: looks at others' results, of tasks that it has the skill for; None where it does not.
+        weigh: looks at what others say beside the work, such as findings; None where it does not.
         lineage: agents whose errors are not independent (one model, one owner) share one; its own if empty.
     """
 
@@ -100,6 +120,7 @@ class Profile(msgspec.Struct, frozen=True, kw_only=True):
     skills: tuple[str, ...] = ()
     work: Work | None = None
     check: Check | None = None
+    weigh: Weigh | None = None
     lineage: str = ""
 
 
@@ -116,6 +137,7 @@ class Agent:
 
     Attributes:
         thresholds: its response thresholds by skill, as they have come to be.
+        errors: what broke in it while it looked at what others say; those it has no opinion about.
     """
 
     def __init__(
@@ -130,14 +152,16 @@ class Agent:
     ) -> None:
         self.profile = profile
         self.thresholds: dict[str, float] = {}
+        self.errors: list[str] = []
         self._medium = medium
         self._lookout = lookout
         self._deadline_ns = deadline_ns
         self._tempo = tempo or Tempo()
         self._seed = seed
         self._skills = ("", *profile.skills) if profile.work is not None else ()
-        self._wanted = (*self._skills, CHECKS) if profile.check is not None else self._skills
-        self._checked = 0
+        looks = (CHECKS,) * (profile.check is not None) + (NEWS,) * (profile.weigh is not None)
+        self._wanted = self._skills + looks
+        self._checked = self._weighed = 0
         self._held: _Held | None = None
         self._scope: asyncio.Timeout | None = None
 
@@ -145,9 +169,13 @@ class Agent:
         """Act until it is cancelled; to cancel it is to kill it, and it says no farewell."""
         pulse = asyncio.create_task(self._pulse())
         try:
+            await self._let_go_of_earlier_claims()
             while True:
-                if self._has_to_check():
-                    await self._check_next()
+                if self.profile.check is not None and self._checked < len(self._lookout.results):
+                    await self._check_next(self.profile.check)
+                    continue
+                if self.profile.weigh is not None and self._weighed < len(self._lookout.news):
+                    await self._weigh_next(self.profile.weigh)
                     continue
                 choice = self._choice()
                 now_ns = self._lookout.now_ns()
@@ -185,7 +213,7 @@ class Agent:
                 claim = msgspec.structs.replace(claim, started=True)
                 said = await self._say(claim)
         if not self._is_ours(entry):
-            await self._let_go(said)
+            await self._withdraw(said.statement)
             return
         self._held = _Held(entry, claim, said, self._lookout.now_ns())
         try:
@@ -200,7 +228,7 @@ class Agent:
         failure: Failure | None = None
         try:
             async with asyncio.timeout(None) as self._scope:
-                answer = await self.profile.work(task, self._results_before(task))
+                answer = await self.profile.work(task, self._lookout.board.results_before(task))
             result = Result(
                 task=claim.task,
                 output=_cut(answer.output, _OUTPUT_BYTES_MAX),
@@ -217,25 +245,19 @@ class Agent:
             elif self._is_late(held):
                 failure = _failure(claim, f"it took more than {task.run_s_max} s")
             else:
-                await self._let_go(held.said)
+                await self._withdraw(held.said.statement)
                 return
         except Exception as error:  # noqa: BLE001 - whatever an agent's work does wrong, it must say so
             failure = _failure(claim, f"{type(error).__name__}: {error}")
         finally:
             self._scope = None
         self.thresholds = adapted(self.thresholds, task.skill, succeeded=failure is None)
-        await self._say(result if failure is None else failure)
-
-    def _results_before(self, task: Task) -> dict[str, Result]:
-        """The results that a task comes after, by the ids that it names."""
-        board = self._lookout.board
-        found: dict[str, Result] = {}
-        for needed in task.after:
-            entry = board.task_of(bytes.fromhex(needed)) or board.entries[bytes.fromhex(needed)]
-            result = board.result_of(entry)
-            if result is not None:
-                found[needed] = entry.results[result].result
-        return found
+        if failure is None:
+            for statement in answer.statements:
+                await self._state(statement)
+            await self._say(result)
+        else:
+            await self._say(failure)
 
     def _is_ours(self, entry: Entry) -> bool:
         winner = self._lookout.board.winner(entry, self._lookout.now_ns())
@@ -245,10 +267,10 @@ class Agent:
         task = held.entry.task
         return task is not None and self._lookout.now_ns() - held.since_ns >= task.run_s_max * _NS_PER_S
 
-    async def _let_go(self, claim: Signal) -> None:
+    async def _withdraw(self, claim: bytes) -> None:
         """Withdraw a claim; one that has ended meanwhile needs no withdrawing."""
         try:
-            await self._medium.withdraw(claim.statement)
+            await self._medium.withdraw(claim)
         except GoneError:
             return
 
@@ -268,47 +290,75 @@ class Agent:
             await self._say(Heartbeat(state="working", claims=1))
             held.said = await self._say(held.claim)  # a claim ends with its lease; who joins later must see it
 
-    # ---- checking
+    async def _let_go_of_earlier_claims(self) -> None:
+        """Withdraw what an earlier life of this agent held, so that nobody waits for what nobody works at."""
+        me = self._medium.identity
+        for entry in list(self._lookout.board.unfinished_entries()):
+            for lease in list(entry.claims.values()):
+                if lease.agent == me:
+                    await self._withdraw(lease.claim)
 
-    def _has_to_check(self) -> bool:
-        return self.profile.check is not None and self._checked < len(self._lookout.results)
+    # ---- looking at what others say
 
-    async def _check_next(self) -> None:
-        """Look at the next result; what is not by others, or of a skill that it lacks, is passed over."""
+    async def _check_next(self, check: Check) -> None:
+        """Look at the next result; its own, one it has looked at before, and skills that it lacks are passed over."""
         entry, result = self._lookout.results[self._checked]
         self._checked += 1
-        found, task = entry.results[result], entry.task
-        if task is None or found.author == self._medium.identity or self.profile.check is None:
+        me, found, task = self._medium.identity, entry.results[result], entry.task
+        if task is None or found.author == me or self._lookout.has_spoken(me, result):
             return
-        if task.skill and task.skill not in self.profile.skills:
-            return
+        if not task.skill or task.skill in self.profile.skills:
+            await self._side(result, check(task, found.result))
+
+    async def _weigh_next(self, weigh: Weigh) -> None:
+        """Look at the next thing that is said beside the work, unless it has said it, or has taken sides, before."""
+        signal = self._lookout.news[self._weighed]
+        self._weighed += 1
+        if not self._lookout.has_spoken(self._medium.identity, signal.statement):
+            await self._side(signal.statement, weigh(signal))
+
+    async def _side(self, statement: bytes, asked: Awaitable[Opinion | None]) -> None:
+        """Support or oppose a statement, as the opinion about it says."""
         try:
-            opinion = await self.profile.check(task, found.result)
-        except Exception:  # noqa: BLE001 - who cannot judge has no opinion; the result stands as it did
+            opinion = await asked
+        except Exception as error:  # noqa: BLE001 - who breaks over it has no opinion; the statement stands as it did
+            self.errors.append(_cut(f"{type(error).__name__}: {error}", _REASON_BYTES_MAX))
             return
         if opinion is None:
             return
         stand = self._medium.reinforce if opinion.supports else self._medium.inhibit
         try:
-            await stand(result, confidence=opinion.confidence, reason=_cut(opinion.reason, _REASON_BYTES_MAX))
+            await stand(statement, confidence=opinion.confidence, reason=_cut(opinion.reason, _REASON_BYTES_MAX))
         except GoneError:
             return
 
     # ---- speaking
 
-    async def _say(self, payload: Payload) -> Signal:
+    async def _say(self, payload: Claim | Heartbeat | Result | Failure) -> Signal:
         left_ns = max(1, self._deadline_ns - self._medium.clock.now_ns())
         lasts_ns = left_ns
         if isinstance(payload, Claim):
             lasts_ns = min(left_ns, payload.lease_s * _NS_PER_S)
         elif isinstance(payload, Heartbeat):
             lasts_ns = min(left_ns, 60 * _NS_PER_S)
-        return await self._medium.emit(
-            encode_payload(payload),
-            type=payload_signal_type(payload),
-            subject=payload_subject(payload),
-            ttl_ns=lasts_ns,
-            decay=payload_decay(payload),
+        encoded = encode_payload(payload)
+        with self._lookout.writing(self._medium.identity, encoded, payload):
+            return await self._medium.emit(
+                encoded,
+                type=payload_signal_type(payload),
+                ttl_ns=lasts_ns,  # and no subject: what an agent says of its own work is its own
+                decay=payload_decay(payload),
+            )
+
+    async def _state(self, statement: Statement) -> None:
+        """Say something beside the work; it lasts as long as the run."""
+        await self._medium.emit(
+            statement.payload,
+            type=statement.type,
+            subject=statement.subject,
+            ttl_ns=max(1, self._deadline_ns - self._medium.clock.now_ns()),
+            confidence=statement.confidence,
+            decay=DecayCurve.STEP,
         )
 
 

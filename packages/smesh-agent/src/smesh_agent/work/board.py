@@ -41,13 +41,15 @@ if TYPE_CHECKING:
     from smesh_core.payload import Payload
     from smesh_runtime import Element
 
-__all__ = ["ATTEMPTS_MAX", "TRUST_FLOOR", "Board", "Lease", "TaskState"]
+__all__ = ["ATTEMPTS_MAX", "FOR_APPROVAL", "FOR_OTHERS", "TRUST_FLOOR", "Board", "Lease", "TaskState"]
 
 ATTEMPTS_MAX: Final = 3
 """After so many attempts a task has failed."""
 TRUST_FLOOR: Final = 0.25
 """Claims of agents that are trusted less hold nothing, and their results need support. A few results that are rejected
 bring an agent there."""
+FOR_OTHERS, FOR_APPROVAL = "for what it comes after", "for approval"
+"""Why a task waits."""
 _WHAT_SHOWN: Final = 80
 _NS_PER_S: Final = 10**9
 
@@ -77,6 +79,7 @@ class Lease(NamedTuple):
         seq: of its newest claim of the attempt.
         lease_ns: how long it holds without a sign of life.
         since_ns: when the observer first heard that work has begun; of one that has not, when it heard of the claim.
+        claim: statement of the claim that has that sequence number.
     """
 
     agent: bytes
@@ -85,6 +88,7 @@ class Lease(NamedTuple):
     seq: int
     lease_ns: int
     since_ns: int
+    claim: bytes
 
 
 class Found(NamedTuple):
@@ -149,7 +153,7 @@ class Board:
 
     Args:
         trust: what the observer thinks of an agent, in [0, 1]; everybody is trusted 0.5 unless told.
-        changed: called with each task whose state has changed.
+        changed: called with each task whose state, or the reason for it, has changed.
     """
 
     def __init__(
@@ -172,12 +176,13 @@ class Board:
 
     # ---- taking in
 
-    def take(self, element: Element, now_ns: int) -> Payload | None:
+    def take(self, element: Element, now_ns: int, payload: Payload | None = None) -> Payload | None:
         """Take an element in.
 
         Args:
             element: a signal or a stance; what is no payload of this protocol is passed over.
             now_ns: by the observer's own clock, which never goes back.
+            payload: what the signal carries, for who has just written it and need not read it again.
 
         Returns:
             The payload, if it carries one.
@@ -186,10 +191,11 @@ class Board:
             self._hear(element.author, element.seq, now_ns)
             self._take_stance(element, now_ns)
             return None
-        try:
-            payload = payload_of(element)
-        except PayloadError:
-            return None
+        if payload is None:
+            try:
+                payload = payload_of(element)
+            except PayloadError:
+                return None
         is_leaving = isinstance(payload, Heartbeat) and payload.state == "leaving"
         self._hear(element.author, element.seq, now_ns, is_leaving=is_leaving)
         match payload:
@@ -257,12 +263,24 @@ class Board:
 
     def result_of(self, entry: Entry) -> bytes | None:
         """The statement of the result that a task is done by: not rejected, and of several the one of lowest id."""
-        return min((one for one in entry.results if self._counts(entry, one)), default=None)
+        if not entry.results:
+            return None
+        return min([one for one in entry.results if self._counts(entry, one)], default=None)
 
     def task_of(self, result: bytes) -> Entry | None:
         """The task that a statement is a result of; None where it is none."""
         identity = self._tasks_of_results.get(result)
         return None if identity is None else self.entries[identity]
+
+    def results_before(self, task: Task) -> dict[str, Result]:
+        """The results that a task comes after, by the ids that it names."""
+        found: dict[str, Result] = {}
+        for needed in task.after:
+            entry = self.task_of(bytes.fromhex(needed)) or self.entries[bytes.fromhex(needed)]
+            result = self.result_of(entry)
+            if result is not None:
+                found[needed] = entry.results[result].result
+        return found
 
     def reconsider(self, agent: bytes, now_ns: int) -> None:
         """Look again at all that an agent has claimed or done, as what is thought of it has changed."""
@@ -272,7 +290,7 @@ class Board:
                 self._refresh(entry, now_ns)
 
     def next_attempt(self, entry: Entry) -> int:
-        """The number that a new claim of a task carries: the lowest that is not over, whatever others have claimed."""
+        """The number that a new claim of an unfinished task carries: the lowest that is not over."""
         return next(attempt for attempt in count(1) if attempt not in entry.attempts_over)
 
     def is_alive(self, agent: bytes, now_ns: int, within_ns: int) -> bool:
@@ -326,6 +344,7 @@ class Board:
             seq=signal.seq if known is None or is_newest else known.seq,
             lease_ns=claim.lease_s * _NS_PER_S if known is None or is_newest else known.lease_ns,
             since_ns=known.since_ns if known is not None and (had_begun or not claim.started) else now_ns,
+            claim=signal.statement if known is None or is_newest else known.claim,
         )
         self._refresh(entry, now_ns)
 
@@ -355,36 +374,38 @@ class Board:
         if entry.task is None:
             return False
         before, why_before = entry.state, entry.why
-        for key, lease in entry.claims.items():
-            if lease.is_started and 0 < self._lapse_ns(entry, lease) <= now_ns:
-                entry.lapsed.add(key)
-        entry.attempts_over = self._attempts_over(entry)
-        state, why = self._state(entry, entry.task, now_ns)
-        entry.state, entry.why = state, why
-        self._plan_lapse(entry, now_ns)
-        if (state, why) == (before, why_before):
-            return False
-        if state is not before:
+        if self.result_of(entry) is not None:  # nothing else matters then
+            entry.state, entry.why, entry.attempts_over = TaskState.DONE, "", set()
+        else:
+            for key, lease in entry.claims.items():
+                if lease.is_started and 0 < self._lapse_ns(entry, lease) <= now_ns:
+                    entry.lapsed.add(key)
+            entry.attempts_over = self._attempts_over(entry)
+            entry.state, entry.why = self._state(entry, entry.task, now_ns)
+            self._plan_lapse(entry, now_ns)
+        if entry.state is not before:
             self._reindex(entry, entry.task, before, now_ns)
-            self.unfinished += before.is_terminal - state.is_terminal
+            self.unfinished += before.is_terminal - entry.state.is_terminal
             self._changed(entry)
-        return state is not before and (state.is_terminal or before.is_terminal)
+            return entry.state.is_terminal or before.is_terminal
+        if entry.why != why_before:
+            self._changed(entry)
+        return False
 
     def _state(self, entry: Entry, task: Task, now_ns: int) -> tuple[TaskState, str]:
-        if self.result_of(entry) is not None:
-            return TaskState.DONE, ""
+        """Where a task stands that has no result that counts."""
         if why := self._why_failed(entry, task):
             return TaskState.FAILED, why
-        if not all(self._is_done(bytes.fromhex(needed)) for needed in task.after):
-            return TaskState.WAITING, "for what it comes after"
+        if task.after and not all(self._is_done(bytes.fromhex(needed)) for needed in task.after):
+            return TaskState.WAITING, FOR_OTHERS
         if task.approver and not entry.approvals.get(bytes.fromhex(task.approver)):
-            return TaskState.WAITING, "for approval"
+            return TaskState.WAITING, FOR_APPROVAL
         claimed = self.winner(entry, now_ns) is not None
         return (TaskState.CLAIMED if claimed else TaskState.OPEN), ""
 
     def _why_failed(self, entry: Entry, task: Task) -> str:
         """Why nobody need try any more; nothing where somebody may."""
-        for (agent, attempt), (_, failure) in sorted(entry.failures.items()):
+        for (agent, attempt), (_, failure) in sorted(entry.failures.items()) if entry.failures else ():
             if not failure.retryable and (agent, attempt) in entry.claims:
                 return failure.reason
         if len(entry.attempts_over) >= ATTEMPTS_MAX:
@@ -416,17 +437,14 @@ class Board:
         return verdict is ConsensusState.REACHED
 
     def _attempts_over(self, entry: Entry) -> set[int]:
-        """Attempts that came to nothing."""
+        """Attempts that came to nothing, of a task that has no result that counts."""
+        if not entry.claims:
+            return set()
         over = {attempt for agent, attempt in entry.failures if (agent, attempt) in entry.claims}
         answered = {(found.author, self._attempt_of(entry, found)) for found in entry.results.values()}
-        counting = {
-            (found.author, self._attempt_of(entry, found))
-            for result, found in entry.results.items()
-            if self._counts(entry, result)
-        }
         for key, lease in entry.claims.items():
             if key in answered:
-                over |= set() if key in counting else {lease.attempt}
+                over.add(lease.attempt)  # and its result does not count
             elif lease.is_started and (key in entry.lapsed or self._presences[lease.agent].is_leaving):
                 over.add(lease.attempt)
         return over

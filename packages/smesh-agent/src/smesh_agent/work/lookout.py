@@ -7,26 +7,32 @@ element and keeps what follows from it, as the field itself does, so there is no
 from __future__ import annotations
 
 import asyncio
-from typing import TYPE_CHECKING
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, Final
 
 from smesh_core import Observer, Stance
 from smesh_core.judging import fold_judgements, judgements_of
 from smesh_core.limits import TRUST_DEFAULT
+from smesh_core.payload import Approval, Claim, Failure, Heartbeat, Result, Task
 
-from smesh_agent.work.board import TRUST_FLOOR, Board, TaskState
+from smesh_agent.work.board import FOR_APPROVAL, TRUST_FLOOR, Board, TaskState
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable
+    from collections.abc import Callable, Iterable, Iterator
 
+    from smesh_core import Signal
     from smesh_core.judging import Judgement
+    from smesh_core.payload import Payload
     from smesh_runtime import Element, Medium
 
     from smesh_agent.work.board import Entry
 
-__all__ = ["CHECKS", "Lookout"]
+__all__ = ["APPROVALS", "CHECKS", "NEWS", "Lookout"]
 
-CHECKS = "\0checks"
-"""In the place of a skill: waiting for results to check."""
+CHECKS, NEWS, APPROVALS = "\0checks", "\0news", "\0approvals"
+"""In the place of a skill: waiting for results to check, for what is said beside the work, for tasks to approve."""
+
+_PROTOCOL: Final = (Task, Claim, Heartbeat, Result, Failure, Approval)
 
 
 class Lookout:
@@ -39,17 +45,23 @@ class Lookout:
     Attributes:
         board: what is known.
         results: all results that came, with their tasks, in the order in which they came.
+        news: all that came and is no part of the protocol, such as findings, in the order in which it came.
+        to_approve: tasks that came to wait for an approval, in that order; some of them have it by now.
         rested: set when somebody begins to rest.
     """
 
     def __init__(self, medium: Medium, *, told: Callable[[Entry | Element], None] = lambda _: None) -> None:
         self.board = Board(trust=self.trust, changed=self._changed)
         self.results: list[tuple[Entry, bytes]] = []
+        self.news: list[Signal] = []
+        self.to_approve: list[Entry] = []
         self.rested = asyncio.Event()
         self._medium = medium
         self._told = told
         self._judgements: dict[bytes, list[Judgement]] = {}
         self._trusts: dict[bytes, float] = {}
+        self._sides: set[tuple[bytes, bytes]] = set()
+        self._written: dict[tuple[bytes, bytes], Payload] = {}
         self._waiting: dict[str, dict[_Waiter, None]] = {}
         self._timed: dict[_Waiter, None] = {}
         self._resting = 0
@@ -97,16 +109,35 @@ class Lookout:
 
     # ---- hearing
 
+    def has_spoken(self, author: bytes, statement: bytes) -> bool:
+        """Whether somebody has taken sides on a result, or on something said beside the work, or has said it."""
+        return (author, statement) in self._sides
+
+    @contextmanager
+    def writing(self, author: bytes, encoded: bytes, payload: Payload) -> Iterator[None]:
+        """While an author of this process says these bytes, what they mean need not be read from them."""
+        self._written[author, encoded] = payload
+        try:
+            yield
+        finally:
+            self._written.pop((author, encoded), None)
+
     def _take(self, element: Element) -> None:
         now_ns = self.now_ns()
-        payload = self.board.take(element, now_ns)
-        if payload is not None:
-            entry = self.board.task_of(element.statement)
-            if entry is not None:
-                self.results.append((entry, element.statement))
+        if isinstance(element, Stance):
+            self.board.take(element, now_ns)
+            self._sides.add((element.author, element.statement))
+            if self.board.task_of(element.statement) is not None:
+                self._rule(element.statement, now_ns)
+        else:
+            payload = self.board.take(element, now_ns, self._written.get((element.author, element.payload)))
+            if isinstance(payload, Result):
+                self.results.append((self.board.entries[bytes.fromhex(payload.task)], element.statement))
                 self._wake(CHECKS)
-        elif isinstance(element, Stance) and self.board.task_of(element.statement) is not None:
-            self._rule(element.statement, now_ns)
+            elif not isinstance(payload, _PROTOCOL):
+                self.news.append(element)
+                self._sides.add((element.author, element.statement))
+                self._wake(NEWS)
         self._told(element)
 
     def _rule(self, result: bytes, now_ns: int) -> None:
@@ -120,6 +151,9 @@ class Lookout:
     def _changed(self, entry: Entry) -> None:
         if entry.state is TaskState.OPEN and entry.task is not None:
             self._wake(entry.task.skill)
+        elif entry.state is TaskState.WAITING and entry.why == FOR_APPROVAL:
+            self.to_approve.append(entry)
+            self._wake(APPROVALS)
         if self._timed and entry.state.is_terminal and self.board.next_lapse_ns() is None:
             for waiter in list(self._timed):  # what they waited for to lapse is over
                 self._rouse(waiter)
@@ -136,7 +170,7 @@ class Lookout:
         """Return when a task opens that needs one of these skills, or when its time has come.
 
         Args:
-            wanted: skills, or `CHECKS`.
+            wanted: skills, or `CHECKS`, `NEWS`, `APPROVALS`.
             until_ns: by the observer's own time; None rests for as long as it takes.
         """
         wanted = tuple(wanted)

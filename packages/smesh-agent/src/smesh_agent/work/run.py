@@ -25,6 +25,7 @@ from smesh_runtime import LocalField
 
 from smesh_agent.errors import AgentError
 from smesh_agent.work.agent import Agent
+from smesh_agent.work.approver import Approver
 from smesh_agent.work.board import TaskState
 from smesh_agent.work.lookout import Lookout
 
@@ -34,12 +35,16 @@ if TYPE_CHECKING:
     from smesh_runtime import Clock, Element, Medium
 
     from smesh_agent.work.agent import Profile
+    from smesh_agent.work.approver import Ask
     from smesh_agent.work.board import Board, Entry
     from smesh_agent.work.policy import Tempo
 
-__all__ = ["AgentReport", "Outcome", "TaskReport", "post", "run"]
+__all__ = ["PERSON", "RUN_S_DEFAULT", "AgentReport", "Outcome", "TaskReport", "post", "run"]
 
+PERSON: Final = "person"
+"""What the one who approves tasks is called in a run; a task that it must approve has ``node_id(PERSON)`` for it."""
 RUN_S_DEFAULT: Final = 24 * 3600
+_READER: Final = "run"
 _NS_PER_S: Final = 10**9
 
 
@@ -83,6 +88,7 @@ class AgentReport(msgspec.Struct, frozen=True, kw_only=True):
         tokens_in: tokens that models read for it.
         tokens_out: tokens that models wrote for it.
         cost_usd: what that cost.
+        errors: what broke in it while it looked at what others say.
     """
 
     name: str
@@ -93,6 +99,7 @@ class AgentReport(msgspec.Struct, frozen=True, kw_only=True):
     tokens_in: int
     tokens_out: int
     cost_usd: float
+    errors: list[str]
 
 
 class Outcome(msgspec.Struct, frozen=True, kw_only=True):
@@ -126,6 +133,7 @@ async def run(
     stop: asyncio.Event | None = None,
     started: Callable[[dict[str, asyncio.Task[None]]], None] = lambda _: None,
     told: Callable[[Entry | Element], None] = lambda _: None,
+    ask: Ask | None = None,
     run_s: int = RUN_S_DEFAULT,
     seed: int = 0,
 ) -> Outcome:
@@ -140,6 +148,7 @@ async def run(
         stop: once set, agents are stopped, and what is done is reported.
         started: given every running agent by name; to cancel one is to kill it.
         told: called with each element of the field, and each task whose state has changed.
+        ask: asks a person about tasks that need approval; without it they wait.
         run_s: when the run ends at the latest, in seconds from now.
         seed: of what agents draw.
 
@@ -147,33 +156,43 @@ async def run(
         AgentError: two agents have one name, or a task cannot be said.
     """
     begun_s = time.perf_counter()
-    if len({profile.name for profile in profiles}) < len(profiles):
-        raise AgentError("every agent of a run has a name of its own")
+    if len({PERSON, _READER, *(profile.name for profile in profiles)}) < len(profiles) + 2:
+        raise AgentError(f"every agent of a run has a name of its own, and none is called {_READER!r} or {PERSON!r}")
     roster = {node_id(profile.name): profile.lineage for profile in profiles}
     field = LocalField(clock=clock, observer=Observer(roster=roster)) if field is None else field
     deadline_ns = field.clock.now_ns() + run_s * _NS_PER_S
-    reader = field.join("run")
+    reader = field.join(_READER)
     lookout = Lookout(reader, told=told)
+    person = field.join(PERSON)
     media = [field.join(profile.name) for profile in profiles]
     agents = [
         Agent(profile, medium, lookout, deadline_ns=deadline_ns, tempo=tempo, seed=seed)
         for profile, medium in zip(profiles, media, strict=True)
     ]
     running: dict[str, asyncio.Task[None]] = {}
+    asking: asyncio.Task[None] | None = None
     try:
         for task in tasks:
             await post(reader, task, deadline_ns)
         running = {agent.profile.name: asyncio.create_task(agent.run(), name=agent.profile.name) for agent in agents}
-        started(running)
+        started(dict(running))
+        if ask is not None:
+            approver = Approver(person, lookout, ask, deadline_ns=deadline_ns)
+            asking = running[PERSON] = asyncio.create_task(approver.run(), name=PERSON)
         interrupted = await _at_rest(lookout, list(running.values()), stop)
         states = {name: _state_of(one) for name, one in running.items()}
         for one in running.values():
             one.cancel()
         await asyncio.gather(*running.values(), return_exceptions=True)
-        names = {medium.identity: profile.name for profile, medium in zip(profiles, media, strict=True)}
+        if asking is not None and not asking.cancelled() and (error := asking.exception()) is not None:
+            raise error
+        names = {medium.identity: agent.profile.name for agent, medium in zip(agents, media, strict=True)}
         return Outcome(
             tasks=[_task_report(lookout.board, entry, names) for entry in lookout.board.entries.values() if entry.task],
-            agents=[_agent_report(lookout, node, name, states[name]) for node, name in names.items()],
+            agents=[
+                _agent_report(lookout, medium.identity, agent, states[agent.profile.name])
+                for agent, medium in zip(agents, media, strict=True)
+            ],
             interrupted=interrupted,
             duration_s=time.perf_counter() - begun_s,
         )
@@ -182,7 +201,7 @@ async def run(
             one.cancel()
         await asyncio.gather(*running.values(), return_exceptions=True)
         lookout.close()
-        for medium in (reader, *media):
+        for medium in (reader, person, *media):
             await medium.close()
 
 
@@ -255,7 +274,7 @@ def _task_report(board: Board, entry: Entry, names: dict[bytes, str]) -> TaskRep
     )
 
 
-def _agent_report(lookout: Lookout, node: bytes, name: str, state: str) -> AgentReport:
+def _agent_report(lookout: Lookout, node: bytes, agent: Agent, state: str) -> AgentReport:
     board = lookout.board
     own = [found.result for entry in board.entries.values() for found in entry.results.values() if found.author == node]
     done = sum(
@@ -264,7 +283,7 @@ def _agent_report(lookout: Lookout, node: bytes, name: str, state: str) -> Agent
         if (result := board.result_of(entry)) is not None
     )
     return AgentReport(
-        name=name,
+        name=agent.profile.name,
         state=state,
         done=done,
         failed=sum(author == node for entry in board.entries.values() for author, _ in entry.failures),
@@ -272,6 +291,7 @@ def _agent_report(lookout: Lookout, node: bytes, name: str, state: str) -> Agent
         tokens_in=sum(said.tokens_in for said in own),
         tokens_out=sum(said.tokens_out for said in own),
         cost_usd=sum(said.cost_usd for said in own),
+        errors=list(agent.errors),
     )
 
 

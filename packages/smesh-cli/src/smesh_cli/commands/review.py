@@ -171,5 +171,5 @@ def _nothing_read(path: Path, profiles: list[Profile], *, mode: str) -> Report:
 
     nothing = Tree(root=path, files=(), skipped=(), binary=0, digest="")
     witnesses = {node_id(profile.name): profile for profile in profiles}
-    report = build(nothing, (), witnesses, signals=0, interrupted=True, duration_s=0.0)
+    report = build(nothing, (), witnesses, None, signals=0, duration_s=0.0)
     return msgspec.structs.replace(report, mode=mode)

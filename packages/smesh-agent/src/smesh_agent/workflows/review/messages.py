@@ -1,12 +1,9 @@
-"""What the agents of a review say to each other: payloads of signals, as JSON.
+"""What the witnesses of a review say beside the work protocol: payloads of signals, as JSON.
 
 | message | signal type | subject | said by |
 |---|---|---|---|
-| `Task` | coordination | the tree's digest | whoever wants the review |
 | `Finding` | data | kind, path, hash of the normalised line | any witness |
 | `UnreadFile` | alert | the path | any witness |
-| `Result`, `Failure` | response | none: the author's own | a witness that has ended a task |
-| `Status` | heartbeat | none | a witness, for whoever watches |
 
 A finding's subject says what is wrong where, and not who says so, so that independent witnesses meet at one
 statement. Equal lines of one file are one place.
@@ -29,12 +26,8 @@ if TYPE_CHECKING:
 __all__ = [
     "LINES_MAX",
     "TEXT_CHARACTERS_MAX",
-    "Failure",
     "Finding",
     "Message",
-    "Result",
-    "Status",
-    "Task",
     "UnreadFile",
     "decode",
     "encode",
@@ -47,12 +40,6 @@ LINES_MAX: Final = 200
 TEXT_CHARACTERS_MAX: Final = 250
 """So that any text fits a stance's reason, whatever its script."""
 _PATH_BYTES_MAX: Final = 512
-
-
-class Task(msgspec.Struct, frozen=True, tag="task"):
-    """A tree to be read by every witness that can."""
-
-    tree: str
 
 
 class Finding(msgspec.Struct, frozen=True, tag="finding"):
@@ -90,36 +77,9 @@ class UnreadFile(msgspec.Struct, frozen=True, tag="unread"):
     reason: str
 
 
-class Result(msgspec.Struct, frozen=True, tag="result"):
-    """A witness has read a whole tree."""
+Message = Finding | UnreadFile
 
-    tree: str
-    findings: int
-
-
-class Failure(msgspec.Struct, frozen=True, tag="failure"):
-    """A witness could not do, or not finish, what it took on."""
-
-    reason: str
-
-
-class Status(msgspec.Struct, frozen=True, tag="status"):
-    """What a witness is doing: ``reading``, ``emitting``, ``checking``, ``done`` or ``failed``."""
-
-    state: str
-    findings: int
-
-
-Message = Task | Finding | UnreadFile | Result | Failure | Status
-
-_TYPES: Final[dict[type, SignalType]] = {
-    Task: SignalType.COORDINATION,
-    Finding: SignalType.DATA,
-    UnreadFile: SignalType.ALERT,
-    Result: SignalType.RESPONSE,
-    Failure: SignalType.RESPONSE,
-    Status: SignalType.HEARTBEAT,
-}
+_TYPES: Final[dict[type, SignalType]] = {Finding: SignalType.DATA, UnreadFile: SignalType.ALERT}
 _encoder = msgspec.json.Encoder()
 _decoder: msgspec.json.Decoder[Message] = msgspec.json.Decoder(Message)
 
@@ -144,17 +104,13 @@ def signal_type(message: Message) -> SignalType:
     return _TYPES[type(message)]
 
 
-def subject_of(message: Message) -> bytes | None:
-    """What a message is about, for messages at which several authors can meet."""
+def subject_of(message: Message) -> bytes:
+    """What a message is about: where its authors meet."""
     match message:
-        case Task(tree=tree):
-            return subject("review", "task", tree)
         case Finding(kind=kind, path=path, line_hash=line_hash):
             return subject("review", "finding", kind, _bounded(path), line_hash)
         case UnreadFile(path=path):
             return subject("review", "unread", _bounded(path))
-        case _:
-            return None
 
 
 def _bounded(path: str) -> bytes:

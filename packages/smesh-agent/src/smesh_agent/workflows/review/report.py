@@ -15,7 +15,7 @@ from smesh_core import StanceKind
 from smesh_agent.analyzers.base import Severity
 from smesh_agent.analyzers.rules import CREDENTIALS
 from smesh_agent.redaction import redacted
-from smesh_agent.workflows.review.messages import LINES_MAX, Failure, Finding, Result, UnreadFile, decode
+from smesh_agent.workflows.review.messages import LINES_MAX, Finding, UnreadFile, decode
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from smesh_core import Reading, Signal
 
     from smesh_agent.tree import Tree
+    from smesh_agent.work import Outcome
     from smesh_agent.workflows.review.witness import Profile
 
 __all__ = [
@@ -194,16 +195,24 @@ def build(
     tree: Tree,
     readings: Iterable[Reading],
     profiles: Mapping[bytes, Profile],
+    outcome: Outcome | None,
     *,
     signals: int,
-    interrupted: bool,
     duration_s: float,
 ) -> Report:
-    """Make the report of one tree from all that the field says; `profiles` are the witnesses by node id."""
+    """Make the report of one tree.
+
+    Args:
+        tree: what was reviewed.
+        readings: all that the field says of it.
+        profiles: the witnesses by node id.
+        outcome: what came of their tasks; None where it was stopped before they were said.
+        signals: emissions and stances in the field.
+        duration_s: how long it took.
+    """
     names = _Names(profiles)
     findings: list[ReportedFinding] = []
     unread: list[Unread] = [Unread(skip.path, [], skip.reason) for skip in tree.skipped]
-    ended: dict[bytes, Result | Failure] = {}
     counts = dict.fromkeys(profiles, 0)
     objections = dict.fromkeys(profiles, 0)
     for reading in readings:
@@ -219,8 +228,6 @@ def build(
                         tally[position.author] += 1
             case UnreadFile(path=path, reason=reason):
                 unread.append(Unread(path, [names.name(said.author) for said in emissions], reason))
-            case Result() | Failure() as end if not isinstance(ended.get(strongest.author), Failure):
-                ended[strongest.author] = end
             case _:
                 pass
     return Report(
@@ -230,12 +237,9 @@ def build(
         summary=summary_of(findings),
         findings=ranked(without_credentials(findings)),
         unread=sorted(unread, key=lambda entry: (entry.path, entry.reason)),
-        witnesses=[
-            _summary(profile, ended.get(node), counts[node], objections[node], interrupted=interrupted)
-            for node, profile in profiles.items()
-        ],
+        witnesses=[_summary(profile, outcome, counts[node], objections[node]) for node, profile in profiles.items()],
         signals=signals,
-        interrupted=interrupted,
+        interrupted=outcome is None or outcome.interrupted,
         duration_s=duration_s,
     )
 
@@ -337,16 +341,22 @@ def _reported(reading: Reading, emissions: list[Signal], names: _Names) -> Repor
     )
 
 
-def _summary(
-    profile: Profile, end: Result | Failure | None, findings: int, objections: int, *, interrupted: bool
-) -> WitnessSummary:
-    match end:
-        case Failure(reason=reason):
-            state = "failed"
-        case None if interrupted:
-            state, reason = "stopped", STOPPED
-        case None if profile.analyzer is not None:
-            state, reason = "failed", "it ended without a result"
-        case _:
-            state, reason = "done", ""
+def _summary(profile: Profile, outcome: Outcome | None, findings: int, objections: int) -> WitnessSummary:
+    state, reason = _how_it_ended(profile, outcome)
     return WitnessSummary(profile.name, profile.role, profile.lineage, state, findings, objections, reason)
+
+
+def _how_it_ended(profile: Profile, outcome: Outcome | None) -> tuple[str, str]:
+    """A witness's state and, unless it is done, the reason."""
+    if outcome is None:
+        return "stopped", STOPPED
+    errors = next(agent.errors for agent in outcome.agents if agent.name == profile.name)
+    if errors:
+        return "failed", errors[0]
+    for task in outcome.tasks:
+        if task.skill != profile.name or task.state == "done":
+            continue
+        if task.state == "failed":
+            return "failed", task.why
+        return ("stopped", STOPPED) if outcome.interrupted else ("failed", "it ended without a result")
+    return "done", ""

@@ -1,23 +1,25 @@
-"""A review: put a task into a field, let witnesses act on it, and read the report from the field.
+"""A review: every witness's part in it is a task of the work protocol, and the report is read from the field.
 
-`review` starts the witnesses and says what is to be reviewed; from then on it only waits for the field to settle.
-It never calls a witness, and a witness that dies keeps nobody waiting. `union` runs the same analyzers without a
-field, for comparison.
+`review` says what is to be read and starts the witnesses; from then on nobody calls them, and one that dies keeps
+nobody waiting for longer than its lease. `union` runs the same analyzers without a field, for comparison.
 """
 
 from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Callable, Mapping, Sequence
-from typing import TYPE_CHECKING
+from collections.abc import Callable, Sequence
+from typing import TYPE_CHECKING, Final
 
-from smesh_core import DecayCurve, Observer, Signal, SignalType, node_id
+import msgspec
+from smesh_core import Observer, SignalType, node_id
 from smesh_runtime import LocalField
 
 from smesh_agent.analyzers.base import Outcome
 from smesh_agent.errors import AnalyzerFailedError
-from smesh_agent.workflows.review.messages import Status, Task, decode, encode, signal_type, subject_of
+from smesh_agent.work import TaskState
+from smesh_agent.work import run as run_work
+from smesh_agent.work.board import Entry
 from smesh_agent.workflows.review.report import (
     STOPPED,
     Report,
@@ -31,19 +33,33 @@ from smesh_agent.workflows.review.report import (
     summary_of,
     without_credentials,
 )
-from smesh_agent.workflows.review.witness import SIGNAL_LIFE_NS, Profile, Witness, findings_of
+from smesh_agent.workflows.review.witness import Profile, Witness, findings_of
 
 if TYPE_CHECKING:
-    from smesh_runtime import Clock, Medium
+    from smesh_runtime import Clock, Element
 
     from smesh_agent.tree import Tree
 
-__all__ = ["Watcher", "review", "union"]
+__all__ = ["Status", "Watcher", "review", "union"]
+
+
+class Status(msgspec.Struct, frozen=True):
+    """What a witness is doing, for whoever watches.
+
+    Attributes:
+        state: ``reading``, ``checking`` for one that only weighs what others find, ``done`` or ``failed``.
+        findings: how many it has made.
+    """
+
+    state: str
+    findings: int
+
 
 Watcher = Callable[[str, Status], None]
 """Told, by a witness's name, what it is doing."""
 
-_READER = "reader"
+_READER: Final = "reader"
+_STATUSES: Final = {TaskState.CLAIMED: "reading", TaskState.DONE: "done", TaskState.FAILED: "failed"}
 
 
 async def review(
@@ -66,40 +82,39 @@ async def review(
     started_s = time.perf_counter()
     roster = {node_id(profile.name): profile for profile in profiles}
     field = LocalField(clock=clock, observer=Observer(roster={node: p.lineage for node, p in roster.items()}))
+    witnesses = {profile.name: Witness(profile, tree) for profile in profiles}
+    outcome = await run_work(
+        [task for witness in witnesses.values() for task in witness.tasks()],
+        [witness.agent() for witness in witnesses.values()],
+        field=field,
+        stop=stop,
+        told=_telling(witnesses, watcher) if watcher is not None else lambda _: None,
+    )
     reader = field.join(_READER)
-    media = {profile.name: field.join(profile.name) for profile in profiles}
-    witnesses = [Witness(profile, media[profile.name], {tree.digest: tree}) for profile in profiles]
-    running = [asyncio.create_task(witness.run(), name=witness.profile.name) for witness in witnesses]
-    if watcher is not None:
-        running.append(asyncio.create_task(_watch(reader, {n: p.name for n, p in roster.items()}, watcher)))
-    try:
-        task = Task(tree.digest)
-        await reader.emit(
-            encode(task),
-            type=signal_type(task),
-            subject=subject_of(task),
-            ttl_ns=SIGNAL_LIFE_NS,
-            decay=DecayCurve.STEP,
-        )
-        interrupted = await _settled_or_stopped(reader, stop)
-        for agent in running:
-            agent.cancel()
-        await asyncio.gather(*running, return_exceptions=True)
-        readings = await reader.sense(threshold=0.0, types=[SignalType.DATA, SignalType.ALERT, SignalType.RESPONSE])
-        return build(
-            tree,
-            readings,
-            roster,
-            signals=len(field.field),
-            interrupted=interrupted,
-            duration_s=time.perf_counter() - started_s,
-        )
-    finally:
-        for agent in running:
-            agent.cancel()
-        await asyncio.gather(*running, return_exceptions=True)
-        for medium in (reader, *media.values()):
-            await medium.close()
+    readings = await reader.sense(threshold=0.0, types=[SignalType.DATA, SignalType.ALERT])
+    await reader.close()
+    return build(
+        tree,
+        readings,
+        roster,
+        outcome,
+        signals=len(field.field),
+        duration_s=time.perf_counter() - started_s,
+    )
+
+
+def _telling(witnesses: dict[str, Witness], watcher: Watcher) -> Callable[[Entry | Element], None]:
+    """Tells the watcher what becomes of each witness's task."""
+    for name, witness in witnesses.items():
+        if witness.profile.analyzer is None:
+            watcher(name, Status("checking", 0))
+
+    def tell(changed: Entry | Element) -> None:
+        if isinstance(changed, Entry) and changed.task is not None and changed.state in _STATUSES:
+            witness = witnesses[changed.task.skill]
+            watcher(witness.profile.name, Status(_STATUSES[changed.state], witness.findings))
+
+    return tell
 
 
 async def union(
@@ -150,29 +165,6 @@ async def union(
         interrupted=any(summary.state == "stopped" for summary in witnesses),
         duration_s=time.perf_counter() - started_s,
     )
-
-
-async def _settled_or_stopped(medium: Medium, stop: asyncio.Event | None) -> bool:
-    """Wait for the field to settle, or to be told to stop; returns whether it was the latter."""
-    if stop is None:
-        await medium.settled()
-        return False
-    settling = asyncio.create_task(medium.settled())
-    stopping = asyncio.create_task(stop.wait())
-    try:
-        await asyncio.wait({settling, stopping}, return_when=asyncio.FIRST_COMPLETED)
-        return not settling.done()
-    finally:
-        settling.cancel()
-        stopping.cancel()
-        await asyncio.gather(settling, stopping, return_exceptions=True)
-
-
-async def _watch(medium: Medium, names: Mapping[bytes, str], watcher: Watcher) -> None:
-    """Tell the watcher what the witnesses say of themselves."""
-    async for element in medium.subscribe(types=[SignalType.HEARTBEAT]):
-        if isinstance(element, Signal) and isinstance(status := decode(element), Status) and element.author in names:
-            watcher(names[element.author], status)
 
 
 async def _read_alone(profile: Profile, tree: Tree, watcher: Watcher | None) -> Outcome:

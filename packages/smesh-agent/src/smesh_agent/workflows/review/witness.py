@@ -1,9 +1,9 @@
-"""A witness: an agent that senses a task or a finding and says what it has evidence for.
+"""A witness: an agent that reads a tree or weighs what others found there, and says what it has evidence for.
 
-Every witness runs the same loop: wait for an element, act on it, ask for the next. A task makes it run its analyzer
-and emit what that saw; a finding by somebody else makes it consult its own evidence against findings of that kind
-and, where it has any, inhibit with the reason. It supports a finding only by making it itself: the same kind at the
-same line is the same statement. Nobody calls a witness, and no witness waits for another.
+To the work protocol it is an agent like any other. To read the tree with its analyzer is a task, and what that saw it
+says beside the result. A finding by somebody else makes it consult its own evidence against findings of that kind and,
+where it has any, inhibit with the reason. It supports a finding only by making it itself: the same kind at the same
+line is the same statement.
 """
 
 from __future__ import annotations
@@ -13,21 +13,19 @@ import hashlib
 from typing import TYPE_CHECKING, Final, Protocol
 
 import msgspec
-from smesh_core import DecayCurve, GoneError, Signal, SignalType
+from smesh_core.payload import Task
 
 from smesh_agent.analyzers.base import Analyzer
 from smesh_agent.analyzers.rules import CREDENTIALS
-from smesh_agent.errors import AnalyzerFailedError
+from smesh_agent.errors import AnalyzerFailedError, WorkFailedError
 from smesh_agent.redaction import redacted
+from smesh_agent.work import Answer, Opinion, Statement
+from smesh_agent.work import Profile as AgentProfile
 from smesh_agent.workflows.review.messages import (
     LINES_MAX,
     TEXT_CHARACTERS_MAX,
-    Failure,
     Finding,
     Message,
-    Result,
-    Status,
-    Task,
     UnreadFile,
     decode,
     encode,
@@ -38,15 +36,16 @@ from smesh_agent.workflows.review.messages import (
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
 
-    from smesh_runtime import Medium
+    from smesh_core import Signal
+    from smesh_core.payload import Result
 
     from smesh_agent.analyzers.base import Observation, Outcome
     from smesh_agent.tree import Tree
 
 __all__ = ["CounterEvidence", "Profile", "Witness", "findings_of"]
 
-SIGNAL_LIFE_NS: Final = 24 * 3600 * 10**9
-"""Findings and results do not fade; they outlive any run."""
+_RUN_S_MAX: Final = 24 * 3600
+"""An analyzer has a time limit of its own, by the tree's size."""
 
 
 class CounterEvidence(Protocol):
@@ -76,93 +75,70 @@ class Profile(msgspec.Struct, frozen=True):
 
 
 class Witness:
-    """One agent.
+    """A witness's part in the review of one tree.
 
     Args:
         profile: who it is and what it can do.
-        medium: its access to the field.
-        trees: the trees it has at hand, by digest.
+        tree: what is reviewed.
+
+    Attributes:
+        findings: how many it made.
     """
 
-    def __init__(self, profile: Profile, medium: Medium, trees: Mapping[str, Tree]) -> None:
+    def __init__(self, profile: Profile, tree: Tree) -> None:
         self.profile = profile
-        self._medium = medium
-        self._trees = trees
-        # Findings are for those who have something to hold against them.
-        senses = [SignalType.COORDINATION] + [SignalType.DATA] * (profile.counter_evidence is not None)
-        self._inbox = medium.subscribe(types=senses)
-        self._said: set[bytes] = set()
-        self._tree: Tree | None = None
-
-    async def run(self) -> None:
-        """Sense and act until the medium is closed; whatever goes wrong is left in the field as a failure."""
-        try:
-            async for element in self._inbox:
-                if isinstance(element, Signal) and element.statement not in self._said:
-                    await self._act(element)
-        except asyncio.CancelledError:
-            raise
-        except Exception as error:  # noqa: BLE001 - an agent that breaks must say so, whatever broke it
-            await self._say(Failure(f"{type(error).__name__}: {error}"))
-            await self._say(Status("failed", len(self._said)))
-        finally:
-            self._inbox.close()
-
-    async def _act(self, signal: Signal) -> None:
-        match decode(signal):
-            case Task(tree=digest) if digest in self._trees:
-                await self._review(self._trees[digest])
-            case Finding() as finding:
-                await self._check(signal.statement, finding)
-            case _:
-                pass
-
-    async def _review(self, tree: Tree) -> None:
+        self.findings = 0
         self._tree = tree
+
+    def tasks(self) -> list[Task]:
+        """What there is to do for it: to read the tree, if it has an analyzer."""
         if self.profile.analyzer is None:
-            await self._say(Status("checking", 0))
-            return
-        await self._say(Status("reading", 0))
-        try:
-            outcome = await self.profile.analyzer.run(tree)
-        except AnalyzerFailedError as error:
-            await self._say(Failure(error.reason))
-            await self._say(Status("failed", 0))
-            return
-        findings = await asyncio.to_thread(findings_of, outcome, tree)
-        await self._say(Status("emitting", len(findings)))
-        for finding, confidence in findings:
-            self._said.add(await self._say(finding, confidence))
-        for unread in outcome.unread:
-            await self._say(UnreadFile(unread.path, unread.reason))
-        await self._say(Result(tree.digest, len(findings)))
-        await self._say(Status("done", len(findings)))
+            return []
+        what = f"read the tree {self._tree.digest[:12]} as {self.profile.name} does"
+        return [Task(what=what, skill=self.profile.name, run_s_max=_RUN_S_MAX)]
 
-    async def _check(self, statement: bytes, finding: Finding) -> None:
-        evidence = self.profile.counter_evidence
-        if evidence is None or self._tree is None:
-            return
-        reason = await evidence.against(self._tree, finding)
-        if reason is None:
-            return
-        try:
-            await self._medium.inhibit(statement, reason=_shortened(reason))
-        except GoneError:
-            return  # it ended while this witness was thinking
-        self._said.add(statement)
-
-    async def _say(self, message: Message, confidence: float = 1.0) -> bytes:
-        """Emit a message and return its statement; only a status fades."""
-        fades = isinstance(message, Status)
-        said = await self._medium.emit(
-            encode(message),
-            type=signal_type(message),
-            subject=subject_of(message),
-            ttl_ns=SIGNAL_LIFE_NS,
-            confidence=confidence,
-            decay=DecayCurve.EXPONENTIAL if fades else DecayCurve.STEP,
+    def agent(self) -> AgentProfile:
+        """Who it is to the work protocol."""
+        return AgentProfile(
+            name=self.profile.name,
+            skills=(self.profile.name,),
+            work=self._read if self.profile.analyzer is not None else None,
+            weigh=self._weigh if self.profile.counter_evidence is not None else None,
+            lineage=self.profile.lineage,
         )
-        return said.statement
+
+    async def _read(self, _task: Task, _before: Mapping[str, Result]) -> Answer:
+        """Read the tree; what breaks an analyzer once breaks it again, so nobody need try a second time."""
+        if self.profile.analyzer is None:
+            raise AssertionError("only a witness with an analyzer has a task")
+        try:
+            outcome = await self.profile.analyzer.run(self._tree)
+            findings = await asyncio.to_thread(findings_of, outcome, self._tree)
+        except AnalyzerFailedError as error:
+            raise WorkFailedError(error.reason, retryable=False) from error
+        except Exception as error:
+            raise WorkFailedError(f"{type(error).__name__}: {error}", retryable=False) from error
+        self.findings = len(findings)
+        return Answer(
+            output=f"{len(findings)} findings",
+            statements=(
+                *(_said(finding, confidence) for finding, confidence in findings),
+                *(_said(UnreadFile(unread.path, unread.reason)) for unread in outcome.unread),
+            ),
+        )
+
+    async def _weigh(self, signal: Signal) -> Opinion | None:
+        finding = decode(signal)
+        if not isinstance(finding, Finding) or self.profile.counter_evidence is None:
+            return None
+        reason = await self.profile.counter_evidence.against(self._tree, finding)
+        return None if reason is None else Opinion(supports=False, reason=_shortened(reason))
+
+
+def _said(message: Message, confidence: float = 1.0) -> Statement:
+    return Statement(
+        payload=encode(message), type=signal_type(message), subject=subject_of(message), confidence=confidence
+    )
 
 
 def findings_of(outcome: Outcome, tree: Tree) -> list[tuple[Finding, float]]:

@@ -1,0 +1,1 @@
+"""Models, whoever runs them: the interface of a backend, and the backends."""
