@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import sys
 from collections import Counter
 from itertools import count
 from types import coroutine
@@ -10,11 +11,12 @@ from types import coroutine
 import pytest
 from smesh_agent.errors import AgentError, WorkFailedError
 from smesh_agent.work import PERSON, Agent, Answer, Decision, Opinion, Outcome, Profile, Statement, Tempo, run
-from smesh_agent.work.board import TRUST_FLOOR
+from smesh_agent.work.board import TRUST_FLOOR, Entry
 from smesh_core import SignalType, StanceKind, node_id
-from smesh_core.payload import Task, signal_of
+from smesh_core.payload import Heartbeat, Task, signal_of
 from smesh_runtime import LocalField, VirtualClock
 
+run_module = sys.modules["smesh_agent.work.run"]  # the package's own name for it is the function
 QUICK = Tempo(lease_s=2, longest_s=3.0)
 
 
@@ -320,6 +322,63 @@ async def test_who_has_no_opinion_or_breaks_while_it_looks_changes_nothing(virtu
     outcome = await virtual([task("0"), task("1")], profiles)
     assert [(one.state, one.results) for one in outcome.tasks] == [("done", 1)] * 2
     assert {agent.state for agent in outcome.agents} == {"live"}
+
+
+# Misconduct
+
+
+class Staller(Agent):
+    """Claims whatever it can, shows signs of life, and does nothing; nor does it ever give up."""
+
+    async def _work(self, held) -> None:
+        while True:
+            await self._medium.clock.sleep(1)
+            await self._say(Heartbeat(state="working", claims=1))
+            if not self._is_ours(held.entry):
+                return
+
+
+async def test_who_claims_and_stalls_loses_its_claims_and_fails_nobodys_task(virtual, monkeypatch) -> None:
+    """One stalling agent would else use up all attempts that a task has."""
+    monkeypatch.setattr(
+        run_module, "Agent", lambda profile, *a, **k: (Staller if profile.name == "bad" else Agent)(profile, *a, **k)
+    )
+    release = asyncio.Event()
+
+    async def late(task: Task, before) -> Answer:
+        await release.wait()
+        return await echo(task, before)
+
+    stalls: set[tuple[bytes, int, bytes]] = set()
+
+    def told(one) -> None:
+        if isinstance(one, Entry):
+            stalls.update((agent, attempt, one.id) for agent, attempt in one.stalled)
+        if len(stalls) == 2:
+            release.set()
+
+    tasks = [task("block", "good"), *(task(f"{n}", "s", run_s_max=4) for n in range(3))]
+    outcome = await virtual(
+        tasks,
+        [Profile(name="good", skills=("good", "s"), work=late), Profile(name="bad", skills=("s",), work=echo)],
+        told=told,
+    )
+    good, bad = outcome.agents
+    assert [one.state for one in outcome.tasks] == ["done"] * 4
+    assert (good.done, bad.done) == (4, 0)
+    assert bad.trust < TRUST_FLOOR <= good.trust
+    assert {failure for one in outcome.tasks for failure in one.failures} == {"attempt 1, bad: stalled"}
+
+
+async def test_who_gives_up_in_time_has_not_stalled(virtual) -> None:
+    async def slow(task: Task, before) -> Answer:
+        await asyncio.Event().wait()
+        raise AssertionError
+
+    outcome = await virtual([task("x", run_s_max=3)], [Profile(name="slow", work=slow)])
+    assert outcome.tasks[0].state == "failed"
+    assert outcome.tasks[0].failures == [f"attempt {n}, slow: it took more than 3 s" for n in (1, 2, 3)]
+    assert outcome.agents[0].trust == 0.5
 
 
 # What is said beside the work

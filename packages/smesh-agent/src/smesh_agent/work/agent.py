@@ -215,7 +215,7 @@ class Agent:
         if not self._is_ours(entry):
             await self._withdraw(said.statement)
             return
-        self._held = _Held(entry, claim, said, self._lookout.now_ns())
+        self._held = _Held(entry, claim, said)
         try:
             await self._work(self._held)
         finally:
@@ -226,6 +226,8 @@ class Agent:
         if task is None or self.profile.work is None:
             raise AssertionError("an agent claims what is known and what it can do")
         failure: Failure | None = None
+        alarm = asyncio.ensure_future(self._medium.clock.sleep(task.run_s_max - _giving_up_s(task)))
+        alarm.add_done_callback(lambda _: self._end_work(held))
         try:
             async with asyncio.timeout(None) as self._scope:
                 answer = await self.profile.work(task, self._lookout.board.results_before(task))
@@ -242,7 +244,7 @@ class Agent:
         except TimeoutError:
             if self._scope is None or not self._scope.expired():
                 failure = _failure(claim, "TimeoutError")
-            elif self._is_late(held):
+            elif held.is_late:
                 failure = _failure(claim, f"it took more than {task.run_s_max} s")
             else:
                 await self._withdraw(held.said.statement)
@@ -251,6 +253,7 @@ class Agent:
             failure = _failure(claim, f"{type(error).__name__}: {error}")
         finally:
             self._scope = None
+            alarm.cancel()
         self.thresholds = adapted(self.thresholds, task.skill, succeeded=failure is None)
         if failure is None:
             for statement in answer.statements:
@@ -263,9 +266,11 @@ class Agent:
         winner = self._lookout.board.winner(entry, self._lookout.now_ns())
         return winner is not None and winner.agent == self._medium.identity and not entry.state.is_terminal
 
-    def _is_late(self, held: _Held) -> bool:
-        task = held.entry.task
-        return task is not None and self._lookout.now_ns() - held.since_ns >= task.run_s_max * _NS_PER_S
+    def _end_work(self, held: _Held, *, is_late: bool = True) -> None:
+        """End what is being worked at, unless that is over."""
+        if self._held is held and self._scope is not None:
+            held.is_late = is_late
+            self._scope.reschedule(asyncio.get_running_loop().time())
 
     async def _withdraw(self, claim: bytes) -> None:
         """Withdraw a claim; one that has ended meanwhile needs no withdrawing."""
@@ -275,7 +280,7 @@ class Agent:
             return
 
     async def _pulse(self) -> None:
-        """While a task is held: show signs of life, and end work that took too long or that others have."""
+        """While a task is held: show signs of life, and end work that others have by now."""
         every_s = self._tempo.lease_s / _BEATS_A_LEASE
         while True:
             await self._medium.clock.sleep(every_s)
@@ -283,9 +288,8 @@ class Agent:
                 continue
             held = self._held
             self._lookout.board.advance(self._lookout.now_ns())
-            if self._is_late(held) or not self._is_ours(held.entry):
-                if self._scope is not None:
-                    self._scope.reschedule(asyncio.get_running_loop().time())
+            if not self._is_ours(held.entry):
+                self._end_work(held, is_late=False)
                 continue
             await self._say(Heartbeat(state="working", claims=1))
             held.said = await self._say(held.claim)  # a claim ends with its lease; who joins later must see it
@@ -363,13 +367,18 @@ class Agent:
 
 
 class _Held:
-    """What an agent works at: a task, its claim as it was last said, and since when."""
+    """What an agent works at: a task, its claim as it was last said, and whether that takes too long."""
 
-    def __init__(self, entry: Entry, claim: Claim, said: Signal, since_ns: int) -> None:
+    def __init__(self, entry: Entry, claim: Claim, said: Signal) -> None:
         self.entry = entry
         self.claim = claim
         self.said = said
-        self.since_ns = since_ns
+        self.is_late = False
+
+
+def _giving_up_s(task: Task) -> float:
+    """How long before others hold its claim for void an agent gives up, so that they hear of it in time."""
+    return min(1.0, task.run_s_max / 20)
 
 
 def _failure(claim: Claim, reason: str, *, retryable: bool = True) -> Failure:

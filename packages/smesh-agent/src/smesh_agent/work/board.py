@@ -16,8 +16,9 @@ A task is
 
 A **claim holds** while its agent was heard of within the lease, has not withdrawn it, is not leaving and is trusted
 enough; and, once work has begun, no longer than the task's longest run time. An **attempt is over** when its agent says
-that it failed, when its claim had begun and holds no longer, or when its result was rejected. What is contested goes to
-whoever has begun, then to the lowest attempt, then to the lowest hash of (task, attempt, agent).
+that it failed, when its claim had begun and holds no longer, or when its result was rejected; one by an agent that is
+not trusted never counts. What is contested goes to whoever has begun, then to the lowest attempt, then to the lowest
+hash of (task, attempt, agent).
 """
 
 from __future__ import annotations
@@ -115,6 +116,7 @@ class Entry:
         "order",
         "planned_ns",
         "results",
+        "stalled",
         "state",
         "task",
         "why",
@@ -135,6 +137,7 @@ class Entry:
         self.approvals: dict[bytes, bool] = {}
         self.withdrawals: dict[tuple[bytes, int], int] = {}
         self.lapsed: set[tuple[bytes, int]] = set()
+        self.stalled: set[tuple[bytes, int]] = set()
         self.attempts_over: set[int] = set()
         self.planned_ns = 0
         self.dependents: list[bytes] = []
@@ -154,6 +157,7 @@ class Board:
     Args:
         trust: what the observer thinks of an agent, in [0, 1]; everybody is trusted 0.5 unless told.
         changed: called with each task whose state, or the reason for it, has changed.
+        stalled: called with each claim that is void because work took too long, while its agent was alive to say so.
     """
 
     def __init__(
@@ -161,9 +165,12 @@ class Board:
         *,
         trust: Callable[[bytes], float] = lambda _: TRUST_DEFAULT,
         changed: Callable[[Entry], None] = lambda _: None,
+        stalled: Callable[[Lease], None] = lambda _: None,
     ) -> None:
         self._trust = trust
         self._changed = changed
+        self._stalled = stalled
+        self._stalls: list[Lease] = []
         self.entries: dict[bytes, Entry] = {}
         self._presences: dict[bytes, _Presence] = {}
         self._claims: dict[bytes, tuple[bytes, int]] = {}
@@ -368,6 +375,8 @@ class Board:
             one = touched.popleft()
             if self._restate(one, now_ns):
                 touched.extend(self.entries[dependent] for dependent in one.dependents)
+        while self._stalls:  # only now: whoever is told may have tasks looked at again
+            self._stalled(self._stalls.pop())
 
     def _restate(self, entry: Entry, now_ns: int) -> bool:
         """Work out where a task stands now; whether that touches what comes after it."""
@@ -377,9 +386,7 @@ class Board:
         if self.result_of(entry) is not None:  # nothing else matters then
             entry.state, entry.why, entry.attempts_over = TaskState.DONE, "", set()
         else:
-            for key, lease in entry.claims.items():
-                if lease.is_started and 0 < self._lapse_ns(entry, lease) <= now_ns:
-                    entry.lapsed.add(key)
+            self._note_lapses(entry, now_ns)
             entry.attempts_over = self._attempts_over(entry)
             entry.state, entry.why = self._state(entry, entry.task, now_ns)
             self._plan_lapse(entry, now_ns)
@@ -391,6 +398,15 @@ class Board:
         if entry.why != why_before:
             self._changed(entry)
         return False
+
+    def _note_lapses(self, entry: Entry, now_ns: int) -> None:
+        """Put on record which claims had begun and hold no longer."""
+        for key, lease in entry.claims.items():
+            if key not in entry.lapsed and lease.is_started and 0 < self._lapse_ns(entry, lease) <= now_ns:
+                entry.lapsed.add(key)
+                if now_ns - self._presences[lease.agent].heard_ns < lease.lease_ns:
+                    entry.stalled.add(key)
+                    self._stalls.append(lease)
 
     def _state(self, entry: Entry, task: Task, now_ns: int) -> tuple[TaskState, str]:
         """Where a task stands that has no result that counts."""
@@ -406,7 +422,7 @@ class Board:
     def _why_failed(self, entry: Entry, task: Task) -> str:
         """Why nobody need try any more; nothing where somebody may."""
         for (agent, attempt), (_, failure) in sorted(entry.failures.items()) if entry.failures else ():
-            if not failure.retryable and (agent, attempt) in entry.claims:
+            if not failure.retryable and (agent, attempt) in entry.claims and self.is_trusted(agent):
                 return failure.reason
         if len(entry.attempts_over) >= ATTEMPTS_MAX:
             last = max(entry.attempts_over)
@@ -437,12 +453,19 @@ class Board:
         return verdict is ConsensusState.REACHED
 
     def _attempts_over(self, entry: Entry) -> set[int]:
-        """Attempts that came to nothing, of a task that has no result that counts."""
+        """Attempts that came to nothing, of a task that has no result that counts.
+
+        Those of agents that are not trusted are none: a few of them could else see to it that a task fails.
+        """
         if not entry.claims:
             return set()
-        over = {attempt for agent, attempt in entry.failures if (agent, attempt) in entry.claims}
+        over = {
+            attempt for agent, attempt in entry.failures if (agent, attempt) in entry.claims and self.is_trusted(agent)
+        }
         answered = {(found.author, self._attempt_of(entry, found)) for found in entry.results.values()}
         for key, lease in entry.claims.items():
+            if not self.is_trusted(lease.agent):
+                continue
             if key in answered:
                 over.add(lease.attempt)  # and its result does not count
             elif lease.is_started and (key in entry.lapsed or self._presences[lease.agent].is_leaving):

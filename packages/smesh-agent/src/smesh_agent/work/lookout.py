@@ -11,7 +11,7 @@ from contextlib import contextmanager
 from typing import TYPE_CHECKING, Final
 
 from smesh_core import Observer, Stance
-from smesh_core.judging import fold_judgements, judgements_of
+from smesh_core.judging import Judgement, Outcome, fold_judgements, judgements_of
 from smesh_core.limits import TRUST_DEFAULT
 from smesh_core.payload import Approval, Claim, Failure, Heartbeat, Result, Task
 
@@ -21,17 +21,18 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator
 
     from smesh_core import Signal
-    from smesh_core.judging import Judgement
     from smesh_core.payload import Payload
     from smesh_runtime import Element, Medium
 
-    from smesh_agent.work.board import Entry
+    from smesh_agent.work.board import Entry, Lease
 
 __all__ = ["APPROVALS", "CHECKS", "NEWS", "Lookout"]
 
 CHECKS, NEWS, APPROVALS = "\0checks", "\0news", "\0approvals"
 """In the place of a skill: waiting for results to check, for what is said beside the work, for tasks to approve."""
 
+_STALL_WEIGHT: Final = 0.5
+"""One may happen to anybody; two in a row bring an agent under the floor."""
 _PROTOCOL: Final = (Task, Claim, Heartbeat, Result, Failure, Approval)
 
 
@@ -51,7 +52,7 @@ class Lookout:
     """
 
     def __init__(self, medium: Medium, *, told: Callable[[Entry | Element], None] = lambda _: None) -> None:
-        self.board = Board(trust=self.trust, changed=self._changed)
+        self.board = Board(trust=self.trust, changed=self._changed, stalled=self._distrust)
         self.results: list[tuple[Entry, bytes]] = []
         self.news: list[Signal] = []
         self.to_approve: list[Entry] = []
@@ -98,6 +99,21 @@ class Lookout:
             if (before < TRUST_FLOOR) != (after < TRUST_FLOOR):
                 self._observer = self._seen_by()
                 self.board.reconsider(judgement.author, self.now_ns())
+
+    def _distrust(self, lease: Lease) -> None:
+        """Who holds a task for longer than it may and says nothing of it was wrong to claim it."""
+        at_ns = self._medium.clock.now_ns()
+        self.judge(
+            [
+                Judgement(
+                    author=lease.agent,
+                    statement=lease.claim,
+                    outcome=Outcome.WRONG,
+                    at_ns=at_ns,
+                    weight=_STALL_WEIGHT,
+                )
+            ]
+        )
 
     def _seen_by(self) -> Observer:
         """The medium's observer, but that those it has lost trust in have no vote."""

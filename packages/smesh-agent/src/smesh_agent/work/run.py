@@ -268,7 +268,10 @@ def _task_report(board: Board, entry: Entry, names: dict[bytes, str]) -> TaskRep
             f"attempt {attempt}, {_named(agent, names)}: {why}"
             for attempt, agent, why in sorted(
                 [(attempt, agent, failure.reason) for (agent, attempt), (_, failure) in entry.failures.items()]
-                + [(attempt, agent, "fell silent") for agent, attempt in entry.lapsed - entry.failures.keys()]
+                + [
+                    (attempt, agent, "stalled" if (agent, attempt) in entry.stalled else "fell silent")
+                    for agent, attempt in entry.lapsed - entry.failures.keys()
+                ]
             )
         ],
     )
