@@ -12,6 +12,7 @@ __all__ = [
     "BudgetExceededError",
     "CallTimeoutError",
     "CassetteError",
+    "JobError",
     "ModelNotFoundError",
     "OverloadedError",
     "RateLimitedError",
@@ -38,6 +39,10 @@ class AnalyzerFailedError(AgentError):
         super().__init__(f"{analyzer}: {reason}")
         self.analyzer = analyzer
         self.reason = reason
+
+
+class JobError(AgentError):
+    """A file of tasks or of roles cannot be read, or says something that it cannot."""
 
 
 class WorkFailedError(AgentError):

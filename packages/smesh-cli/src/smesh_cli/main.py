@@ -16,6 +16,7 @@ from smesh_cli.errors import CliError
 __all__ = ["cli", "main"]
 
 _COMMANDS: Final = {
+    "agents": "smesh_cli.commands.agents:agents",
     "bench": "smesh_cli.commands.bench:bench",
     "resilience": "smesh_cli.commands.resilience:resilience",
     "review": "smesh_cli.commands.review:review",

@@ -26,6 +26,7 @@ from rich.text import Text
 
 from smesh_cli.errors import OutputError
 from smesh_cli.summaries import of_bench, of_resilience, of_simulation
+from smesh_cli.summary_agents import of_agents
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
@@ -33,6 +34,7 @@ if TYPE_CHECKING:
     from rich.console import RenderableType
     from smesh_agent.status import Backend
     from smesh_agent.status import Status as Facts
+    from smesh_agent.workflows.agents import Report as AgentsReport
     from smesh_agent.workflows.bench import Report as BenchReport
     from smesh_agent.workflows.resilience import Report as ResilienceReport
     from smesh_agent.workflows.review import Report, ReportedFinding, Status
@@ -43,11 +45,13 @@ if TYPE_CHECKING:
 __all__ = [
     "Gate",
     "Progress",
+    "agents",
     "bench",
     "error",
     "is_rich",
     "json",
     "new_console",
+    "question",
     "resilience",
     "review",
     "safe",
@@ -203,6 +207,22 @@ def _backend(backend: Backend) -> Text:
     ]
     details = "; ".join(filter(None, [safe(backend.detail), safe(", ".join(backend.models))]))
     return Text.assemble(key, (reached, colour), safe(f" at {backend.url}: "), details)
+
+
+def agents(report: AgentsReport) -> None:
+    """Print what came of a job."""
+    _summary(of_agents(report))
+
+
+def question(head: str, what: str, material: Iterable[str]) -> None:
+    """Ask on stderr for a yes or a no: what it is about, and what that rests on."""
+    console = new_console(stderr=True)
+    console.print(Text(head, "bold magenta"))
+    for text in material:
+        for line in text.splitlines():
+            console.print(Text(f"  | {safe(line)}", "dim"))
+    console.print(Text(f"  {safe(what)}"))
+    console.print(Text("Shall it proceed? [y/N] "), end="")
 
 
 def simulation(report: SimulationReport) -> None:

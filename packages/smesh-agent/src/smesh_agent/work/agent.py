@@ -112,6 +112,7 @@ class Profile(msgspec.Struct, frozen=True, kw_only=True):
         skills: what it can do; tasks that need no skill it can do as well.
         work: does a task; None for an agent that only checks.
         check: looks at others' results, of tasks that it has the skill for; None where it does not.
+        checks_all: whether it looks at results of any skill.
         weigh: looks at what others say beside the work, such as findings; None where it does not.
         lineage: agents whose errors are not independent (one model, one owner) share one; its own if empty.
     """
@@ -120,6 +121,7 @@ class Profile(msgspec.Struct, frozen=True, kw_only=True):
     skills: tuple[str, ...] = ()
     work: Work | None = None
     check: Check | None = None
+    checks_all: bool = False
     weigh: Weigh | None = None
     lineage: str = ""
 
@@ -311,7 +313,7 @@ class Agent:
         me, found, task = self._medium.identity, entry.results[result], entry.task
         if task is None or found.author == me or self._lookout.has_spoken(me, result):
             return
-        if not task.skill or task.skill in self.profile.skills:
+        if self.profile.checks_all or not task.skill or task.skill in self.profile.skills:
             await self._side(result, check(task, found.result))
 
     async def _weigh_next(self, weigh: Weigh) -> None:

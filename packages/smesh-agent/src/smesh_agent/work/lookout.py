@@ -10,7 +10,7 @@ import asyncio
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Final
 
-from smesh_core import Observer, Stance
+from smesh_core import Observer, Stance, StanceKind
 from smesh_core.judging import Judgement, Outcome, fold_judgements, judgements_of
 from smesh_core.limits import TRUST_DEFAULT
 from smesh_core.payload import Approval, Claim, Failure, Heartbeat, Result, Task
@@ -61,7 +61,7 @@ class Lookout:
         self._told = told
         self._judgements: dict[bytes, list[Judgement]] = {}
         self._trusts: dict[bytes, float] = {}
-        self._sides: set[tuple[bytes, bytes]] = set()
+        self._sides: dict[bytes, set[bytes]] = {}
         self._written: dict[tuple[bytes, bytes], Payload] = {}
         self._waiting: dict[str, dict[_Waiter, None]] = {}
         self._timed: dict[_Waiter, None] = {}
@@ -127,7 +127,15 @@ class Lookout:
 
     def has_spoken(self, author: bytes, statement: bytes) -> bool:
         """Whether somebody has taken sides on a result, or on something said beside the work, or has said it."""
-        return (author, statement) in self._sides
+        return author in self._sides.get(statement, ())
+
+    def objections(self, statement: bytes) -> list[tuple[bytes, str]]:
+        """Who opposes a statement now, and why."""
+        if statement not in self._sides:
+            return []
+        reading = self._medium.reading(statement)
+        positions = reading.positions if reading is not None else ()
+        return [(one.author, one.reason) for one in positions if one.kind is StanceKind.OPPOSE]
 
     @contextmanager
     def writing(self, author: bytes, encoded: bytes, payload: Payload) -> Iterator[None]:
@@ -142,7 +150,7 @@ class Lookout:
         now_ns = self.now_ns()
         if isinstance(element, Stance):
             self.board.take(element, now_ns)
-            self._sides.add((element.author, element.statement))
+            self._sides.setdefault(element.statement, set()).add(element.author)
             if self.board.task_of(element.statement) is not None:
                 self._rule(element.statement, now_ns)
         else:
@@ -152,7 +160,7 @@ class Lookout:
                 self._wake(CHECKS)
             elif not isinstance(payload, _PROTOCOL):
                 self.news.append(element)
-                self._sides.add((element.author, element.statement))
+                self._sides.setdefault(element.statement, set()).add(element.author)
                 self._wake(NEWS)
         self._told(element)
 

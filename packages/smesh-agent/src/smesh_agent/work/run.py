@@ -12,7 +12,7 @@ import time
 from typing import TYPE_CHECKING, Final
 
 import msgspec
-from smesh_core import Observer, node_id
+from smesh_core import DEFAULT_FIELD_ID, Observer, node_id, statement_id
 from smesh_core.payload import (
     Result,
     Task,
@@ -36,10 +36,10 @@ if TYPE_CHECKING:
 
     from smesh_agent.work.agent import Profile
     from smesh_agent.work.approver import Ask
-    from smesh_agent.work.board import Board, Entry
+    from smesh_agent.work.board import Entry
     from smesh_agent.work.policy import Tempo
 
-__all__ = ["PERSON", "RUN_S_DEFAULT", "AgentReport", "Outcome", "TaskReport", "post", "run"]
+__all__ = ["PERSON", "RUN_S_DEFAULT", "AgentReport", "Outcome", "TaskReport", "post", "run", "task_id"]
 
 PERSON: Final = "person"
 """What the one who approves tasks is called in a run; a task that it must approve has ``node_id(PERSON)`` for it."""
@@ -62,6 +62,7 @@ class TaskReport(msgspec.Struct, frozen=True, kw_only=True):
         results: how many results there are; more than one is work done twice.
         attempts: how many attempts were begun.
         failures: who failed at it and why, by attempt.
+        objections: who opposes a result of it, and why.
     """
 
     id: str
@@ -74,6 +75,7 @@ class TaskReport(msgspec.Struct, frozen=True, kw_only=True):
     results: int
     attempts: int
     failures: list[str]
+    objections: list[str]
 
 
 class AgentReport(msgspec.Struct, frozen=True, kw_only=True):
@@ -133,6 +135,7 @@ async def run(
     stop: asyncio.Event | None = None,
     started: Callable[[dict[str, asyncio.Task[None]]], None] = lambda _: None,
     told: Callable[[Entry | Element], None] = lambda _: None,
+    watching: Callable[[Lookout], None] = lambda _: None,
     ask: Ask | None = None,
     run_s: int = RUN_S_DEFAULT,
     seed: int = 0,
@@ -148,6 +151,7 @@ async def run(
         stop: once set, agents are stopped, and what is done is reported.
         started: given every running agent by name; to cancel one is to kill it.
         told: called with each element of the field, and each task whose state has changed.
+        watching: given what is known of the run, to be looked at while it goes on.
         ask: asks a person about tasks that need approval; without it they wait.
         run_s: when the run ends at the latest, in seconds from now.
         seed: of what agents draw.
@@ -176,6 +180,7 @@ async def run(
             await post(reader, task, deadline_ns)
         running = {agent.profile.name: asyncio.create_task(agent.run(), name=agent.profile.name) for agent in agents}
         started(dict(running))
+        watching(lookout)
         if ask is not None:
             approver = Approver(person, lookout, ask, deadline_ns=deadline_ns)
             asking = running[PERSON] = asyncio.create_task(approver.run(), name=PERSON)
@@ -188,7 +193,7 @@ async def run(
             raise error
         names = {medium.identity: agent.profile.name for agent, medium in zip(agents, media, strict=True)}
         return Outcome(
-            tasks=[_task_report(lookout.board, entry, names) for entry in lookout.board.entries.values() if entry.task],
+            tasks=[_task_report(lookout, entry, names) for entry in lookout.board.entries.values() if entry.task],
             agents=[
                 _agent_report(lookout, medium.identity, agent, states[agent.profile.name])
                 for agent, medium in zip(agents, media, strict=True)
@@ -221,6 +226,18 @@ async def post(medium: Medium, task: Task, deadline_ns: int) -> bytes:
     return said.statement
 
 
+def task_id(task: Task, field_id: bytes = DEFAULT_FIELD_ID) -> bytes:
+    """The id of a task that has a key: it is the same whoever says it, so that others can come after it.
+
+    Raises:
+        AgentError: it has no key.
+    """
+    about = payload_subject(task)
+    if about is None:
+        raise AgentError("a task without a key has no id before it is said")
+    return statement_id(field_id, payload_signal_type(task), shared=about)
+
+
 async def _at_rest(lookout: Lookout, agents: Sequence[asyncio.Task[None]], stop: asyncio.Event | None) -> bool:
     """Wait until all that live are at rest, or to be told to stop; returns whether it was the latter."""
     for agent in agents:
@@ -249,8 +266,8 @@ def _state_of(agent: asyncio.Task[None]) -> str:
     return f"{type(error).__name__}: {error}"
 
 
-def _task_report(board: Board, entry: Entry, names: dict[bytes, str]) -> TaskReport:
-    task, result = entry.task, board.result_of(entry)
+def _task_report(lookout: Lookout, entry: Entry, names: dict[bytes, str]) -> TaskReport:
+    task, result = entry.task, lookout.board.result_of(entry)
     if task is None:
         raise AssertionError("only what is known is reported")
     found = entry.results[result] if result is not None else None
@@ -273,6 +290,11 @@ def _task_report(board: Board, entry: Entry, names: dict[bytes, str]) -> TaskRep
                     for agent, attempt in entry.lapsed - entry.failures.keys()
                 ]
             )
+        ],
+        objections=[
+            f"{_named(author, names)}: {reason}"
+            for one in sorted(entry.results)
+            for author, reason in lookout.objections(one)
         ],
     )
 
