@@ -59,6 +59,7 @@ class Loopback:
         asked: every request, in the order in which they came.
         cut_short: how many clients closed a connection before their answer was sent.
         open_max: how many requests were under way at the same time, at most.
+        connections: how many there were.
     """
 
     def __init__(self, answer: Callable[[Asked], Reply]) -> None:
@@ -66,7 +67,9 @@ class Loopback:
         self.asked: list[Asked] = []
         self.cut_short = 0
         self.open_max = 0
+        self.connections = 0
         self._open = 0
+        self._left = threading.Condition()
         self._loop = asyncio.new_event_loop()
         self._thread = threading.Thread(target=self._loop.run_forever)
         self._server: asyncio.Server | None = None
@@ -90,6 +93,19 @@ class Loopback:
         assert self._server is not None
         return f"http://127.0.0.1:{self._server.sockets[0].getsockname()[1]}"
 
+    async def wait_until_left(self, count: int = 1) -> None:
+        """Wait until so many clients have closed a connection before their answer was sent.
+
+        Raises:
+            AssertionError: they have not.
+        """
+
+        def wait() -> bool:
+            with self._left:
+                return self._left.wait_for(lambda: self.cut_short >= count, timeout=20.0)
+
+        assert await asyncio.to_thread(wait), f"{self.cut_short} of {count} connections were closed"
+
     async def _stop(self) -> None:
         assert self._server is not None
         self._server.close()
@@ -101,6 +117,7 @@ class Loopback:
         task = asyncio.current_task()
         assert task is not None
         self._tasks.add(task)
+        self.connections += 1
         try:
             while await self._serve(reader, writer):
                 pass
@@ -147,10 +164,13 @@ class Loopback:
             if part is HANG or isinstance(part, float):
                 await writer.drain()
                 if await self._is_gone(reader, None if part is HANG else part):
-                    self.cut_short += 1
+                    with self._left:
+                        self.cut_short += 1
+                        self._left.notify_all()
                     return False
             elif part:
                 writer.write(f"{len(part):x}\r\n".encode() + part + b"\r\n")
+                await writer.drain()  # who pours without end waits for who reads
         writer.write(b"0\r\n\r\n")
         await writer.drain()
         return True

@@ -9,7 +9,7 @@ from itertools import count
 from types import coroutine
 
 import pytest
-from smesh_agent.errors import AgentError, WorkFailedError
+from smesh_agent.errors import AgentError, WorkDeclinedError, WorkFailedError
 from smesh_agent.work import PERSON, Agent, Answer, Decision, Opinion, Outcome, Profile, Statement, Tempo, run
 from smesh_agent.work.board import TRUST_FLOOR, Entry
 from smesh_core import SignalType, StanceKind, node_id
@@ -520,3 +520,14 @@ async def test_a_second_run_in_the_field_does_only_what_is_left(virtual) -> None
     # Its own claim from before is let go at once: nobody waits for the lease of who no longer works at it.
     assert second.tasks[2].failures == []
     assert field.clock.now_ns() < 10**18 + QUICK.lease_s * 10**9
+
+
+async def test_who_can_do_no_more_leaves_the_task_as_open_as_it_was(virtual) -> None:
+    async def spent(task: Task, before) -> Answer:
+        raise WorkDeclinedError("the budget is spent")
+
+    outcome = await virtual([task("x"), task("y")], [Profile(name="a", work=spent), Profile(name="b", work=spent)])
+    assert [(one.state, one.attempts > 0, one.failures) for one in outcome.tasks] == [("open", True, [])] * 2
+    assert [agent.state for agent in outcome.agents] == ["left: the budget is spent"] * 2
+    helped = await virtual([task("x"), task("y")], [Profile(name="a", work=spent), Profile(name="c", work=echo)])
+    assert [(one.state, one.by) for one in helped.tasks] == [("done", "c")] * 2

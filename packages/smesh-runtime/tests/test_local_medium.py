@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import asyncio
+import tempfile
 from contextlib import asynccontextmanager
+from pathlib import Path
 
 import pytest
 from smesh_core import Field, FieldFullError, SignalType, Stance
 from smesh_runtime import IdentityInUseError, LaggedError, LocalField, VirtualClock
 from smesh_runtime.conformance import CHECKS
+from smesh_runtime.journal import Journal
 
 
 @asynccontextmanager
@@ -21,9 +24,21 @@ async def open_local(*labels: str):
         await medium.close()
 
 
+@asynccontextmanager
+async def open_journaled(*labels: str):
+    with tempfile.TemporaryDirectory() as folder, Journal(Path(folder) / "journal") as journal:
+        clock = VirtualClock(now_ns=10**18)
+        field = LocalField(clock=clock, journal=journal)
+        media = [field.join(label) for label in labels]
+        yield media, clock
+        for medium in media:
+            await medium.close()
+
+
+@pytest.mark.parametrize("open_media", [open_local, open_journaled])
 @pytest.mark.parametrize("check", CHECKS, ids=lambda check: check.__name__)
-async def test_conformance(check) -> None:
-    await check(open_local)
+async def test_conformance(check, open_media) -> None:
+    await check(open_media)
 
 
 def test_two_participants_cannot_share_an_identity() -> None:

@@ -20,6 +20,7 @@ __all__ = [
     "SchemaError",
     "TreeError",
     "UnreachableError",
+    "WorkDeclinedError",
     "WorkFailedError",
 ]
 
@@ -51,6 +52,10 @@ class WorkFailedError(AgentError):
     def __init__(self, reason: str, *, retryable: bool = True) -> None:
         super().__init__(reason)
         self.retryable = retryable
+
+
+class WorkDeclinedError(AgentError):
+    """An agent can do no more work, this task or any other; the task is as open as it was."""
 
 
 class BackendError(AgentError):
@@ -126,4 +131,12 @@ class BudgetExceededError(BackendError):
 
 
 class CassetteError(BackendError):
-    """A recording is not readable, or does not hold what is asked of it."""
+    """A recording is not readable, or does not hold what is asked of it.
+
+    Attributes:
+        difference: how what is asked differs from what was recorded, as a unified diff; empty where that says nothing.
+    """
+
+    def __init__(self, backend: str, reason: str, *, difference: str = "", retry_after_s: float | None = None) -> None:
+        super().__init__(backend, reason, retry_after_s=retry_after_s)
+        self.difference = difference

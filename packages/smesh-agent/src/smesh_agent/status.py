@@ -10,7 +10,6 @@ not answer and a server that sends a byte now and then would hold up any other w
 
 from __future__ import annotations
 
-import ipaddress
 import os
 import platform
 import re
@@ -24,6 +23,9 @@ import httpx
 import msgspec
 from smesh_core.engine import EngineName, default_engine
 
+from smesh_agent.backends.addresses import is_loopback
+from smesh_agent.backends.ollama import ollama_url
+
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
@@ -31,9 +33,7 @@ __all__ = ["Backend", "Status", "collect", "ollama_url"]
 
 _DISTRIBUTIONS: Final = ("smesh-core", "smesh-runtime", "smesh-agent", "smesh-cli")
 _ANALYZERS: Final = ("ruff", "bandit", "detect-secrets", "radon", "vulture")
-_OLLAMA_PORT: Final = "11434"
 _ANTHROPIC_URL: Final = "https://api.anthropic.com"
-_SCHEME_PORTS: Final = {"http": "80", "https": "443"}
 _TIMEOUT_S: Final = 3.0
 _ANSWER_BYTES_MAX: Final = 4 * 1024 * 1024
 _CPU_FACTS: Final = Path("/proc/cpuinfo")
@@ -134,37 +134,6 @@ def _cpu() -> str:
     return names[0] if names else platform.processor() or platform.machine()
 
 
-def ollama_url(host: str) -> str:
-    """The address that `OLLAMA_HOST` means, by Ollama's own rules.
-
-    A scheme, a port and a path may be given; without a scheme it is http at port 11434, with one its usual port.
-    Empty means this machine, and so do the addresses that servers listen at, which no client can connect to.
-    """
-    scheme, separator, rest = host.strip().strip("\"'").partition("://")
-    if not separator:
-        scheme, rest = "http", scheme
-    where, slash, path = rest.partition("/")
-    user, at, name = where.rpartition("@")
-    port = ""
-    if re.fullmatch(r"[^:]*:[^:]*|.*\]:[^:\]]*", name):  # a bare IPv6 address holds colons that begin no port
-        name, _, port = name.rpartition(":")
-    if not (port.isascii() and port.isdigit() and int(port) <= 0xFFFF):
-        port = _SCHEME_PORTS.get(scheme, _OLLAMA_PORT) if separator else _OLLAMA_PORT
-    return f"{scheme}://{user}{at}{_client_address(name)}:{port}{slash}{path}".rstrip("/")
-
-
-def _client_address(name: str) -> str:
-    if not name:
-        return "127.0.0.1"
-    try:
-        address = ipaddress.ip_address(name.strip("[]"))
-    except ValueError:
-        return name
-    if address.is_unspecified:
-        address = ipaddress.ip_address("127.0.0.1" if address.version == 4 else "::1")
-    return f"[{address}]" if address.version == 6 else str(address)
-
-
 def _backends(environment: Mapping[str, str], timeout_s: float) -> list[Backend]:
     """Every backend, asked at the same time."""
     ollama = ollama_url(environment.get("OLLAMA_HOST", ""))
@@ -225,7 +194,7 @@ def _claude(silent: Backend, url: str) -> Backend:
 
 def _client(url: str) -> httpx.Client:
     # A proxy has no business between two programs of one machine.
-    return httpx.Client(timeout=_TIMEOUT_S, trust_env=not _is_loopback(url))
+    return httpx.Client(timeout=_TIMEOUT_S, trust_env=not is_loopback(httpx.URL(url).host))
 
 
 def _get(client: httpx.Client, url: str) -> bytes:
@@ -238,14 +207,6 @@ def _get(client: httpx.Client, url: str) -> bytes:
             if len(answer) > _ANSWER_BYTES_MAX:
                 raise msgspec.DecodeError("an answer without end")
     return bytes(answer)
-
-
-def _is_loopback(url: str) -> bool:
-    host = httpx.URL(url).host
-    try:
-        return ipaddress.ip_address(host).is_loopback
-    except ValueError:
-        return host == "localhost" or host.endswith(".localhost")
 
 
 def _shown(url: str) -> str:

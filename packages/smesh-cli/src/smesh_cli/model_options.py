@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import os
 import re
 from pathlib import Path
@@ -104,13 +105,11 @@ class ModelChoice(NamedTuple):
 def model_options(command: _F) -> _F:
     """Add the options to a command; they come to it as one argument, ``choice``."""
 
+    @functools.wraps(command)  # and with it the options that the command has by now
     def with_choice(**values: Any) -> Any:
-        names = ModelChoice._fields
-        choice = ModelChoice(**{name: values.pop(name) for name in names})
+        choice = ModelChoice(**{name: values.pop(name) for name in ModelChoice._fields})
         return command(choice=choice, **values)
 
-    with_choice.__name__ = command.__name__
-    with_choice.__doc__ = command.__doc__
     decorated: Any = with_choice
     for option in reversed(_OPTIONS):
         decorated = option(decorated)

@@ -71,7 +71,7 @@ def _task(task: TaskSummary) -> list[Line]:
 
 
 def _agent(agent: AgentSummary) -> list[Line]:
-    said = [f"{_many(agent.done, 'task')} done"] if agent.skills else ["inspects results"]
+    said = [f"{_many(agent.done, 'task')} done"] if agent.skills else ["opposes bad results on plain evidence"]
     said += [f"{agent.failed:,} failed"] if agent.failed else []
     said += [f"trust {agent.trust:.2f}"]
     said += [bill_in_words(agent.bill)] if agent.bill.tokens_in else []

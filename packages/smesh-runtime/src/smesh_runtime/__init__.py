@@ -1,13 +1,19 @@
 """The media through which agents reach a shared field.
 
 An agent sees a `Medium` and nothing more. This version has one: `LocalField`, a field in this process. Every medium
-passes `smesh_runtime.conformance`.
+passes `smesh_runtime.conformance`. A journal, in `smesh_runtime.journal`, keeps what is said in a field.
 """
 
 from smesh_runtime.clock import Clock, SystemClock, VirtualClock
 from smesh_runtime.errors import (
     ConformanceError,
     IdentityInUseError,
+    JournalClosedError,
+    JournalDamagedError,
+    JournalError,
+    JournalFormatError,
+    JournalFullError,
+    JournalInUseError,
     LaggedError,
     MediumClosedError,
     SmeshRuntimeError,
@@ -22,6 +28,12 @@ __all__ = [
     "ConformanceError",
     "Element",
     "IdentityInUseError",
+    "JournalClosedError",
+    "JournalDamagedError",
+    "JournalError",
+    "JournalFormatError",
+    "JournalFullError",
+    "JournalInUseError",
     "LaggedError",
     "Listener",
     "LocalField",

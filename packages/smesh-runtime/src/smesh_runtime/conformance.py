@@ -11,6 +11,7 @@ spread over many.
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Awaitable, Callable, Sequence
 from typing import TYPE_CHECKING, Final, Protocol
 
@@ -225,6 +226,36 @@ async def sequence_numbers_are_never_reused(open_media: OpenMedia) -> None:
         _require(first.seq < stance.seq < second.seq, "a sequence number was used twice")
 
 
+async def many_speak_at_once(open_media: OpenMedia) -> None:
+    """Whoever speaks again before its last word was accepted says both, each once and under a number of its own."""
+    async with open_media("ada", "bo") as ((ada, bo), _):
+        told: list[Element] = []
+        bo.listen(told.append)
+        said = await asyncio.gather(*(ada.emit(b"%d" % number) for number in range(20)))
+        await bo.settled()
+        _require(len({signal.seq for signal in said}) == 20, "a sequence number was used twice")
+        _require([s.payload for s in said] == [b"%d" % n for n in range(20)], "an emitter was given another's signal")
+        _require(sorted(told, key=_seq) == sorted(said, key=_seq), "of many words some were not heard, or twice")
+
+
+async def what_is_cancelled_is_said_or_not(open_media: OpenMedia) -> None:
+    """A word whose speaker is cancelled reaches everybody or nobody, and its number is not used again."""
+    async with open_media("ada", "bo") as ((ada, bo), _):
+        told: list[Element] = []
+        bo.listen(told.append)
+        for turns in range(4):
+            speaking = asyncio.create_task(ada.emit(b"cancelled"))
+            for _ in range(turns):
+                await asyncio.sleep(0)
+            speaking.cancel()
+            await asyncio.gather(speaking, return_exceptions=True)
+        await ada.emit(b"last")
+        await bo.settled()
+        sensed = [signal for reading in await bo.sense() for signal in reading.emissions]
+        _require(sorted(sensed, key=_seq) == sorted(told, key=_seq), "some heard what others cannot sense")
+        _require(len({element.seq for element in told}) == len(told), "a sequence number was used twice")
+
+
 async def a_closed_medium_says_so(open_media: OpenMedia) -> None:
     """After closing, speaking is refused, subscriptions end, and what was said stays."""
     async with open_media("ada", "bo") as ((ada, bo), _):
@@ -235,6 +266,10 @@ async def a_closed_medium_says_so(open_media: OpenMedia) -> None:
         await _refused(MediumClosedError, ada.emit(b""), "a closed medium emitted")
         await _refused(StopAsyncIteration, anext(subscription), "a closed medium's subscription went on")
         _require(await bo.read(said.statement) is not None, "what a participant said went with it")
+
+
+def _seq(element: Element) -> int:
+    return element.seq
 
 
 async def _refused(error: type[BaseException], attempt: Awaitable[object], otherwise: str) -> None:
@@ -257,6 +292,8 @@ CHECKS: Final[tuple[Check, ...]] = (
     settled_waits_for_handlers,
     bad_values_are_refused,
     sequence_numbers_are_never_reused,
+    many_speak_at_once,
+    what_is_cancelled_is_said_or_not,
     a_closed_medium_says_so,
 )
 """Every check of the suite."""

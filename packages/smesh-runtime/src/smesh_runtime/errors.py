@@ -2,7 +2,19 @@
 
 from __future__ import annotations
 
-__all__ = ["ConformanceError", "IdentityInUseError", "LaggedError", "MediumClosedError", "SmeshRuntimeError"]
+__all__ = [
+    "ConformanceError",
+    "IdentityInUseError",
+    "JournalClosedError",
+    "JournalDamagedError",
+    "JournalError",
+    "JournalFormatError",
+    "JournalFullError",
+    "JournalInUseError",
+    "LaggedError",
+    "MediumClosedError",
+    "SmeshRuntimeError",
+]
 
 
 class SmeshRuntimeError(Exception):
@@ -23,3 +35,27 @@ class MediumClosedError(SmeshRuntimeError):
 
 class ConformanceError(SmeshRuntimeError):
     """A medium does not do what the conformance suite asks of every medium."""
+
+
+class JournalError(SmeshRuntimeError):
+    """A journal cannot be opened, read or written; what was not acknowledged may not be in it."""
+
+
+class JournalFormatError(JournalError):
+    """A file is no journal, or one of another field or of a later schema."""
+
+
+class JournalDamagedError(JournalError):
+    """A file is a journal, and part of it is not what was written."""
+
+
+class JournalFullError(JournalError):
+    """There is no room on the disk. Nothing of what was to be committed was; once there is room, commits go on."""
+
+
+class JournalInUseError(JournalError):
+    """Somebody else writes the journal."""
+
+
+class JournalClosedError(JournalError):
+    """The journal was closed."""

@@ -3,6 +3,10 @@
 `LocalField` holds the field and passes each new element to the subscribers. Delivery is a queue per subscriber, so a
 slow agent delays nobody. Quiescence is exact: a count of elements that were handed out and not yet handled, which
 reaches zero only when every agent waits for something new.
+
+With a journal an element is committed, then taken in, then passed on, and then its author goes on: nobody has seen
+what a crash can lose. All but the last happens on the journal's word, in the order of commitment, whatever has become
+of the task that spoke; so an element is in the journal and in the field, or in neither.
 """
 
 from __future__ import annotations
@@ -22,9 +26,10 @@ from smesh_core import (
     Signal,
     SignalType,
     Stance,
+    StanceKind,
     node_id,
 )
-from smesh_core.limits import RADIUS_HOPS_DEFAULT, RATE_DEFAULT_PER_S, SENSE_THRESHOLD, TTL_DEFAULT_NS
+from smesh_core.limits import RADIUS_HOPS_DEFAULT, RATE_DEFAULT_PER_S, SENSE_THRESHOLD, TTL_DEFAULT_NS, TTL_MAX_NS
 
 from smesh_runtime.clock import Clock, SystemClock
 from smesh_runtime.errors import IdentityInUseError, LaggedError, MediumClosedError
@@ -32,6 +37,7 @@ from smesh_runtime.errors import IdentityInUseError, LaggedError, MediumClosedEr
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator
 
+    from smesh_runtime.journal import Journal
     from smesh_runtime.medium import Element, Listener, Medium
 
     def _is_a_medium(local: LocalMedium) -> Medium:
@@ -48,10 +54,15 @@ class LocalField:
     """A field that several participants of one process share.
 
     Args:
-        field: what holds the elements; a new default one if not given.
+        field: what holds the elements; a new default one, or one of the journal's field, if not given.
         clock: where time comes from.
         observer: whose weights readings use; everyone counts fully and separately by default.
         backlog: elements that wait for one subscriber before the oldest are dropped; the field's capacity by default.
+        journal: what keeps all that is said here, and nothing else; what lives of it is taken in at once. Whoever
+            opened it closes it, after the last participant has left.
+
+    Raises:
+        JournalError: the journal cannot be read, is damaged, or is another field's.
     """
 
     def __init__(
@@ -61,8 +72,11 @@ class LocalField:
         clock: Clock | None = None,
         observer: Observer = EVERYONE,
         backlog: int | None = None,
+        journal: Journal | None = None,
     ) -> None:
-        self.field = Field() if field is None else field
+        if field is None:
+            field = Field() if journal is None else Field(journal.field_id)
+        self.field = field
         self.clock = SystemClock() if clock is None else clock
         self.observer = observer
         self.backlog = self.field.capacity if backlog is None else backlog
@@ -74,6 +88,9 @@ class LocalField:
         self._settled = asyncio.Event()
         self._settled.set()
         self._swept_at_ns = self.clock.now_ns()
+        self.journal = journal
+        if journal is not None:
+            self._last_seq = journal.restore(self.field, self._swept_at_ns)
 
     def join(self, label: str) -> LocalMedium:
         """A medium for the participant known by `label`.
@@ -99,6 +116,31 @@ class LocalField:
         for subscription in self._subscriptions:
             subscription.offer(element)
 
+    async def keep(self, element: Element) -> None:
+        """Take an element in and pass it on once it is in the journal; until then the field is not settled.
+
+        Raises:
+            FieldFullError: the field has no room for it; it is not in the journal either.
+            JournalError: it was not committed, and nobody was told of it.
+        """
+        if self.journal is None:
+            raise AssertionError("there is a journal to keep it in")
+
+        def decided(is_kept: bool) -> None:
+            try:
+                if is_kept:
+                    if isinstance(element, Signal):
+                        self.field.emit(element)
+                    else:
+                        self.field.take(element)
+                    self.spread(element)
+            finally:
+                self.count(-1)
+
+        committed = self.journal.append(element, decided=decided)
+        self.count(+1)
+        await committed
+
     def sweep(self) -> None:
         """Let go of what has ended, now and then."""
         now_ns = self.clock.now_ns()
@@ -110,6 +152,18 @@ class LocalField:
         """The author's next sequence number, also after it left and came back."""
         seq = self._last_seq[author] = max(self._last_seq.get(author, 0) + 1, self.field.next_seq(author))
         return seq
+
+    def ends_at_ns(self, ref: Ref, author: bytes, now_ns: int) -> int:
+        """When a stance that an author takes now would end: with the last of what lives of the statement and its own.
+
+        Raises:
+            GoneError: nothing of the statement lives.
+        """
+        said = [emission.expires_at_ns for emission in self.field.emissions(ref, now_ns)]
+        if not said:
+            raise GoneError(f"nobody says {self.field.statement(ref).hex()[:8]} here any more")
+        own = [stance.expires_at_ns for stance in self.field.stances(ref, now_ns) if stance.author == author]
+        return max(said + own)
 
     def leave(self, medium: LocalMedium) -> None:
         """Forget a participant and end its subscriptions."""
@@ -213,6 +267,9 @@ class LocalMedium:
             radius=radius,
             field_id=joined.field.field_id,
         )
+        if joined.journal is not None:
+            await joined.keep(signal)
+            return signal
         joined.field.emit(signal)
         joined.spread(signal)
         await asyncio.sleep(0)
@@ -220,15 +277,15 @@ class LocalMedium:
 
     async def reinforce(self, statement: bytes, *, confidence: float = 1.0, reason: str = "") -> Stance:
         """See `Medium.reinforce`."""
-        return await self._take(self._joined().field.reinforce, statement, confidence=confidence, reason=reason)
+        return await self._take(StanceKind.SUPPORT, statement, confidence=confidence, reason=reason)
 
     async def inhibit(self, statement: bytes, *, confidence: float = 1.0, reason: str = "") -> Stance:
         """See `Medium.inhibit`."""
-        return await self._take(self._joined().field.inhibit, statement, confidence=confidence, reason=reason)
+        return await self._take(StanceKind.OPPOSE, statement, confidence=confidence, reason=reason)
 
     async def withdraw(self, statement: bytes, *, reason: str = "") -> Stance:
         """See `Medium.withdraw`."""
-        return await self._take(self._joined().field.withdraw, statement, reason=reason)
+        return await self._take(StanceKind.WITHDRAW, statement, confidence=1.0, reason=reason)
 
     async def sense(
         self,
@@ -289,13 +346,33 @@ class LocalMedium:
         self._field.sweep()
         return self._field
 
-    async def _take(self, stand: Callable[..., Stance], statement: bytes, **said: object) -> Stance:
+    async def _take(self, kind: StanceKind, statement: bytes, *, confidence: float, reason: str) -> Stance:
         joined = self._joined()
         ref = joined.field.find(statement)
         if ref is None:
             raise GoneError(f"nobody says {statement.hex()[:8]} here, or no longer")
-        seq = joined.next_seq(self._identity)
-        stance = stand(ref, by=self._identity, now_ns=self._clock.now_ns(), seq=seq, **said)
+        now_ns, by = self._clock.now_ns(), self._identity
+        if joined.journal is not None:
+            ends_at_ns = joined.ends_at_ns(ref, by, now_ns)
+            stance = Stance(
+                statement=statement,
+                author=by,
+                seq=joined.next_seq(by),
+                kind=kind,
+                created_at_ns=now_ns,
+                ttl_ns=min(ends_at_ns - now_ns, TTL_MAX_NS),
+                confidence=confidence,
+                reason=reason,
+                field_id=joined.field.field_id,
+            )
+            await joined.keep(stance)
+            return stance
+        seq = joined.next_seq(by)
+        if kind is StanceKind.WITHDRAW:
+            stance = joined.field.withdraw(ref, by=by, now_ns=now_ns, seq=seq, reason=reason)
+        else:
+            stand = joined.field.reinforce if kind is StanceKind.SUPPORT else joined.field.inhibit
+            stance = stand(ref, by=by, now_ns=now_ns, seq=seq, confidence=confidence, reason=reason)
         joined.spread(stance)
         await asyncio.sleep(0)
         return stance

@@ -82,10 +82,14 @@ class Medium(Protocol):
     ) -> Signal:
         """Say something now, under the next sequence number, and return it once it is accepted.
 
+        Accepted means committed, where the medium has a journal; nobody senses it before that. If this is cancelled, it
+        is said as if it had not been, or not at all.
+
         Raises:
             InvalidSignalError: a value is out of bounds; nothing was said.
             FieldFullError: there is no room for it.
             MediumClosedError: the medium was closed.
+            JournalError: it could not be committed; nothing was said.
         """
         ...
 
@@ -95,7 +99,9 @@ class Medium(Protocol):
         Raises:
             GoneError: the statement is not there, or no longer.
             InvalidSignalError: a value is out of bounds.
+            FieldFullError: there is no room for it.
             MediumClosedError: the medium was closed.
+            JournalError: it could not be committed; nothing was said.
         """
         ...
 

@@ -23,7 +23,7 @@ from smesh_core.payload import (
     payload_signal_type,
 )
 
-from smesh_agent.errors import WorkFailedError
+from smesh_agent.errors import WorkDeclinedError, WorkFailedError
 from smesh_agent.work.lookout import CHECKS, NEWS
 from smesh_agent.work.policy import Tempo, adapted, choose
 
@@ -97,7 +97,10 @@ class Opinion(msgspec.Struct, frozen=True):
 
 
 Work = Callable[["Task", "Mapping[str, Result]"], Awaitable[Answer]]
-"""Does a task, given by their ids the results that it comes after; raises WorkFailedError where it cannot."""
+"""Does a task, given by their ids the results that it comes after.
+
+It raises WorkFailedError where it cannot, and WorkDeclinedError where its agent can do no more work at all.
+"""
 Check = Callable[["Task", Result], Awaitable[Opinion | None]]
 """Looks at somebody else's result, on evidence of its own; None where it has none."""
 Weigh = Callable[["Signal"], Awaitable[Opinion | None]]
@@ -139,6 +142,7 @@ class Agent:
 
     Attributes:
         thresholds: its response thresholds by skill, as they have come to be.
+        left: why it left the run; empty while it has not.
         errors: what broke in it while it looked at what others say; those it has no opinion about.
     """
 
@@ -155,6 +159,7 @@ class Agent:
         self.profile = profile
         self.thresholds: dict[str, float] = {}
         self.errors: list[str] = []
+        self.left = ""
         self._medium = medium
         self._lookout = lookout
         self._deadline_ns = deadline_ns
@@ -168,11 +173,11 @@ class Agent:
         self._scope: asyncio.Timeout | None = None
 
     async def run(self) -> None:
-        """Act until it is cancelled; to cancel it is to kill it, and it says no farewell."""
+        """Act until it can do no more, or is cancelled; to cancel it is to kill it, and it says no farewell."""
         pulse = asyncio.create_task(self._pulse())
         try:
             await self._let_go_of_earlier_claims()
-            while True:
+            while not self.left:
                 if self.profile.check is not None and self._checked < len(self._lookout.results):
                     await self._check_next(self.profile.check)
                     continue
@@ -241,6 +246,11 @@ class Agent:
                 tokens_out=answer.tokens_out,
                 cost_usd=answer.cost_usd,
             )
+        except WorkDeclinedError as error:
+            self.left = _cut(" ".join(str(error).split()), _REASON_BYTES_MAX) or "no reason given"
+            await self._withdraw(held.said.statement)
+            await self._say(Heartbeat(state="leaving"))
+            return
         except WorkFailedError as error:
             failure = _failure(claim, str(error), retryable=error.retryable)
         except TimeoutError:

@@ -83,7 +83,7 @@ class AgentReport(msgspec.Struct, frozen=True, kw_only=True):
 
     Attributes:
         name: its name.
-        state: ``live``, ``killed``, or the error that it died of.
+        state: ``live``, ``killed``, ``left: `` and why, or the error that it died of.
         done: tasks that are done by its results.
         failed: attempts that it failed at.
         trust: what the run came to think of it, in [0, 1].
@@ -185,7 +185,7 @@ async def run(
             approver = Approver(person, lookout, ask, deadline_ns=deadline_ns)
             asking = running[PERSON] = asyncio.create_task(approver.run(), name=PERSON)
         interrupted = await _at_rest(lookout, list(running.values()), stop)
-        states = {name: _state_of(one) for name, one in running.items()}
+        states = {agent.profile.name: _state_of(agent, running[agent.profile.name]) for agent in agents}
         for one in running.values():
             one.cancel()
         await asyncio.gather(*running.values(), return_exceptions=True)
@@ -257,12 +257,14 @@ async def _at_rest(lookout: Lookout, agents: Sequence[asyncio.Task[None]], stop:
             stopping.cancel()
 
 
-def _state_of(agent: asyncio.Task[None]) -> str:
-    if not agent.done():
+def _state_of(agent: Agent, running: asyncio.Task[None]) -> str:
+    if not running.done():
         return "live"
-    if agent.cancelled():
+    if running.cancelled():
         return "killed"
-    error = agent.exception()
+    if agent.left:
+        return f"left: {agent.left}"
+    error = running.exception()
     return f"{type(error).__name__}: {error}"
 
 

@@ -143,8 +143,12 @@ def agents(
 def _troubles(report: Report) -> list[str]:
     """What keeps a job from being done, each as one line."""
     troubles = [
-        f"{agent.name} broke: {agent.state}" for agent in report.agents if agent.state not in {"live", "killed"}
+        f"{agent.name} broke: {agent.state}"
+        for agent in report.agents
+        if agent.state not in {"live", "killed"} and not agent.state.startswith("left")
     ]
+    if gone := next((agent.state for agent in report.agents if agent.state.startswith("left: ")), ""):
+        troubles.append(f"agents {gone}")
     waiting = sum(task.why == "for approval" for task in report.tasks)
     if waiting:
         troubles.append(f"{waiting:,} tasks wait for approval: run it on a terminal, or give --yes")

@@ -59,7 +59,7 @@ class AgentSummary(msgspec.Struct, frozen=True, kw_only=True):
     Attributes:
         name: its name.
         skills: what it can do.
-        state: ``live``, ``killed``, or the error that it died of.
+        state: ``live``, ``killed``, ``left: `` and why, or the error that it died of.
         done: tasks that are done by its results.
         failed: attempts that it failed at.
         trust: what the run came to think of it, in [0, 1].
@@ -164,7 +164,7 @@ def build(
             "done": sum(task.state == "done" for task in tasks),
             "failed": sum(task.state == "failed" for task in tasks),
             "unfinished": sum(task.state not in {"done", "failed"} for task in tasks),
-            "died": sum(agent.state != "live" for agent in outcome.agents),
+            "died": sum(agent.state != "live" and not agent.state.startswith("left") for agent in outcome.agents),
             "duplicated": sum(max(0, task.results - 1) for task in tasks),
         },
         tasks=tasks,
