@@ -38,6 +38,10 @@ class Terminal:
         self.x = self.y = 0
         fcntl.ioctl(self.device, termios.TIOCSWINSZ, struct.pack("HHHH", rows, columns, 0, 0))
 
+    def type(self, keys: bytes) -> None:
+        """What somebody in front of it types."""
+        os.write(self._master, keys)
+
     def _keep_reading(self) -> None:
         try:
             while data := os.read(self._master, 65536):

@@ -65,6 +65,8 @@ def _task(task: TaskSummary) -> list[Line]:
     lines = [Line(f"  {word}", f"{task.id}{by}{f': {task.why}' if task.why else ''}", style if word != "done" else "")]
     lines += [Line("    failed", failure, "yellow") for failure in task.failures]
     lines += [Line("    against", objection, "yellow") for objection in task.objections]
+    if task.rejected:
+        lines.append(Line("    rejected", _many(task.rejected, "result"), "yellow"))
     if task.results > 1:
         lines.append(Line("    twice", f"it has {task.results} results", "yellow"))
     return lines

@@ -270,9 +270,11 @@ class Board:
 
     def result_of(self, entry: Entry) -> bytes | None:
         """The statement of the result that a task is done by: not rejected, and of several the one of lowest id."""
-        if not entry.results:
-            return None
-        return min([one for one in entry.results if self._counts(entry, one)], default=None)
+        return min(self.results_of(entry), default=None) if entry.results else None
+
+    def results_of(self, entry: Entry) -> list[bytes]:
+        """The statements of all results that count: not rejected, and by agents that are trusted or with support."""
+        return [one for one in entry.results if self._counts(entry, one)]
 
     def task_of(self, result: bytes) -> Entry | None:
         """The task that a statement is a result of; None where it is none."""

@@ -59,7 +59,8 @@ class TaskReport(msgspec.Struct, frozen=True, kw_only=True):
         why: why it failed, or what it waits for.
         result: the result that it is done by.
         by: who made that.
-        results: how many results there are; more than one is work done twice.
+        results: how many results there are that count; more than one is work done twice.
+        rejected: how many results there are that do not.
         attempts: how many attempts were begun.
         failures: who failed at it and why, by attempt.
         objections: who opposes a result of it, and why.
@@ -73,6 +74,7 @@ class TaskReport(msgspec.Struct, frozen=True, kw_only=True):
     result: Result | None
     by: str
     results: int
+    rejected: int
     attempts: int
     failures: list[str]
     objections: list[str]
@@ -281,7 +283,8 @@ def _task_report(lookout: Lookout, entry: Entry, names: dict[bytes, str]) -> Tas
         why=entry.why,
         result=found.result if found is not None else None,
         by=_named(found.author, names) if found is not None else "",
-        results=len(entry.results),
+        results=(counting := len(lookout.board.results_of(entry))),
+        rejected=len(entry.results) - counting,
         attempts=len({lease.attempt for lease in entry.claims.values() if lease.is_started}),
         failures=[
             f"attempt {attempt}, {_named(agent, names)}: {why}"
@@ -293,11 +296,13 @@ def _task_report(lookout: Lookout, entry: Entry, names: dict[bytes, str]) -> Tas
                 ]
             )
         ],
-        objections=[
-            f"{_named(author, names)}: {reason}"
-            for one in sorted(entry.results)
-            for author, reason in lookout.objections(one)
-        ],
+        objections=list(
+            dict.fromkeys(
+                f"{_named(author, names)}: {reason}"
+                for one in sorted(entry.results)
+                for author, reason in lookout.objections(one)
+            )
+        ),
     )
 
 

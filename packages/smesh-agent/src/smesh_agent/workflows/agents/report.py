@@ -33,7 +33,8 @@ class TaskSummary(msgspec.Struct, frozen=True, kw_only=True):
         why: why it failed, or what it waits for.
         by: who did it.
         output: its result; empty where there is none.
-        results: how many results there are; more than one is work done twice.
+        results: how many results there are that count; more than one is work done twice.
+        rejected: how many results there are that do not.
         attempts: how many attempts were begun.
         failures: who failed at it and why, by attempt.
         objections: who opposes its result, and why.
@@ -48,6 +49,7 @@ class TaskSummary(msgspec.Struct, frozen=True, kw_only=True):
     by: str
     output: str
     results: int
+    rejected: int
     attempts: int
     failures: list[str]
     objections: list[str]
@@ -189,6 +191,7 @@ def _task(todo: Todo, found: TaskReport) -> TaskSummary:
         by=found.by,
         output=found.result.output if found.result is not None else "",
         results=found.results,
+        rejected=found.rejected,
         attempts=found.attempts,
         failures=found.failures,
         objections=found.objections,
