@@ -7,11 +7,13 @@ half-way: that a provider is not reached, does not take the key, or does not hav
 
 from __future__ import annotations
 
+import asyncio
 from typing import TYPE_CHECKING, Self
 
 import msgspec
 from smesh_runtime import SystemClock
 
+from smesh_agent.backends import telemetry
 from smesh_agent.backends.base import Settings
 from smesh_agent.backends.budget import Budget
 from smesh_agent.backends.cassette import Cassette, Recording
@@ -103,6 +105,7 @@ def open_session(
     prices = known_prices()
     if price:
         prices = prices.extended({model: parse_price(price)})
+    send_spans = telemetry.configure(environment)
     recording = Recording(record, redact=redactor.text, clock=clock) if record is not None else None
     return Session(
         name,
@@ -113,6 +116,7 @@ def open_session(
         redact=redactor.text,
         recording=recording,
         cassette=Cassette.read(replay) if replay is not None else None,
+        ending=send_spans,
         seed=seed,
         told=told,
     )
@@ -130,6 +134,7 @@ class Session:
         redact: takes secrets out of what is sent.
         recording: takes down all calls; closed with the session.
         cassette: answers in the place of the backend.
+        ending: called, in a thread, when the session ends.
         seed: of what is drawn for waits.
         told: called with each call that is over.
 
@@ -149,6 +154,7 @@ class Session:
         redact: Callable[[str], str] | None = None,
         recording: Recording | None = None,
         cassette: Cassette | None = None,
+        ending: Callable[[], None] = lambda: None,
         seed: int = 0,
         told: Callable[[Call], None] = lambda _: None,
     ) -> None:
@@ -168,6 +174,7 @@ class Session:
         self._redact = redact
         self._recording = recording
         self._cassette = cassette
+        self._ending = ending
         self._seed = seed
         self._told = told
         self._models: dict[str, Model] = {}
@@ -182,6 +189,7 @@ class Session:
             await model.backend.close()
         if self._recording is not None:
             self._recording.close()
+        await asyncio.to_thread(self._ending)
 
     def model(self, name: str = "") -> Model:
         """A model of this session, made once; the run's own if it is not named.
