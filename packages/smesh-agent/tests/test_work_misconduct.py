@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import hashlib
+import statistics
 
 import pytest
 from smesh_agent.work import Answer, Opinion, Profile, Tempo, run
@@ -123,15 +124,18 @@ async def test_who_approves_everything_is_not_believed_for_long() -> None:
         is_wrong = drawn(task.what, asyncio.current_task().get_name())[0] % 2
         return Answer(output=answer.output.replace(" frogs", "0 frogs")) if is_wrong else answer
 
+    believed: list[float] = []
     for seed in SEEDS:
         workers = [Profile(name=f"sloppy {n}", skills=("count",), work=paced(sloppy)) for n in range(8)]
         flatterer = Profile(name="flatterer", check=approves, checks_all=True, lineage="flatterer")
         outcome = await outcome_of([*workers, *checkers(), flatterer], seed)
         trust = {agent.name: agent.trust for agent in outcome.agents}
-        assert trust["flatterer"] < 0.5 < 0.9 < min(trust["counts"], trust["counts again"]), seed
+        believed.append(trust["flatterer"])
+        assert trust["flatterer"] < min(trust["counts"], trust["counts again"]), seed
         results = [task for task in outcome.tasks if task.state == "done"]
         assert len(results) > 5, seed
         assert all(f" {task.what[-3:]} frogs" in task.result.output for task in results), seed
+    assert statistics.median(believed) < 0.1, believed
 
 
 async def test_honest_agents_are_not_harmed_by_a_single_accuser() -> None:

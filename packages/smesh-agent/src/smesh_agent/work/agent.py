@@ -8,7 +8,8 @@ soon as its lease has run out, and others take it over. What an earlier life of 
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import asynccontextmanager
 from typing import TYPE_CHECKING, Final
 
 import msgspec
@@ -165,6 +166,7 @@ class Agent:
         self._deadline_ns = deadline_ns
         self._tempo = tempo or Tempo()
         self._seed = seed
+        self._beat_s = self._tempo.lease_s / _BEATS_A_LEASE
         self._skills = ("", *profile.skills) if profile.work is not None else ()
         looks = (CHECKS,) * (profile.check is not None) + (NEWS,) * (profile.weigh is not None)
         self._wanted = self._skills + looks
@@ -222,61 +224,85 @@ class Agent:
         if not self._is_ours(entry):
             await self._withdraw(said.statement)
             return
-        self._held = _Held(entry, claim, said)
+        self._held = _Held(entry, claim, said, self._lookout.now_ns())
         try:
             await self._work(self._held)
         finally:
             self._held = None
 
     async def _work(self, held: _Held) -> None:
-        claim, task = held.claim, held.entry.task
+        """Do a task and say what came of it: a result, a failure, or nothing where others have it by now."""
+        task = held.entry.task
         if task is None or self.profile.work is None:
             raise AssertionError("an agent claims what is known and what it can do")
-        failure: Failure | None = None
-        alarm = asyncio.ensure_future(self._medium.clock.sleep(task.run_s_max - _giving_up_s(task)))
-        alarm.add_done_callback(lambda _: self._end_work(held))
+        said = await self._attempted(held, task, self.profile.work)
+        if said is not None:
+            self.thresholds = adapted(self.thresholds, task.skill, succeeded=isinstance(said, Result))
+            await self._say(said)
+
+    async def _attempted(self, held: _Held, task: Task, work: Work) -> Result | Failure | None:
+        """What comes of an attempt; None where there is nothing to say of it, and its claim is withdrawn."""
+        claim = held.claim
         try:
-            async with asyncio.timeout(None) as self._scope:
-                answer = await self.profile.work(task, self._lookout.board.results_before(task))
-            result = Result(
-                task=claim.task,
-                output=_cut(answer.output, _OUTPUT_BYTES_MAX),
-                artefacts=answer.artefacts,
-                tokens_in=answer.tokens_in,
-                tokens_out=answer.tokens_out,
-                cost_usd=answer.cost_usd,
-            )
+            async with self._limited(held):
+                answer = await work(task, self._lookout.board.results_before(task))
         except WorkDeclinedError as error:
             self.left = _cut(" ".join(str(error).split()), _REASON_BYTES_MAX) or "no reason given"
             await self._withdraw(held.said.statement)
             await self._say(Heartbeat(state="leaving"))
-            return
+            return None
         except WorkFailedError as error:
-            failure = _failure(claim, str(error), retryable=error.retryable)
-        except TimeoutError:
-            if self._scope is None or not self._scope.expired():
-                failure = _failure(claim, "TimeoutError")
-            elif held.is_late:
-                failure = _failure(claim, f"it took more than {task.run_s_max} s")
-            else:
-                await self._withdraw(held.said.statement)
-                return
+            return _failure(claim, str(error), retryable=error.retryable)
+        except _EndedError:
+            if held.is_late:
+                return _failure(claim, f"it took more than {task.run_s_max} s")
+            await self._withdraw(held.said.statement)
+            return None
         except Exception as error:  # noqa: BLE001 - whatever an agent's work does wrong, it must say so
-            failure = _failure(claim, f"{type(error).__name__}: {error}")
+            return _failure(claim, f"{type(error).__name__}: {error}".removesuffix(": "))
+        for statement in answer.statements:
+            await self._state(statement)
+        return Result(
+            task=claim.task,
+            output=_cut(answer.output, _OUTPUT_BYTES_MAX),
+            artefacts=answer.artefacts,
+            tokens_in=answer.tokens_in,
+            tokens_out=answer.tokens_out,
+            cost_usd=answer.cost_usd,
+        )
+
+    @asynccontextmanager
+    async def _limited(self, held: _Held) -> AsyncIterator[None]:
+        """Work in here can be ended by `_end_work`, and is when it has taken as long as it may.
+
+        Raises:
+            _EndedError: it was.
+        """
+        alarm: asyncio.Future[None] | None = None
+        if held.ends_ns - self._lookout.now_ns() < self._beat_s * _NS_PER_S:  # before the pulse looks at it
+            alarm = asyncio.ensure_future(self._end_at(held))
+        scope = asyncio.timeout(None)
+        try:
+            async with scope:
+                self._scope = scope
+                yield
+        except TimeoutError as error:
+            if scope.expired():
+                raise _EndedError from error
+            raise
         finally:
             self._scope = None
-            alarm.cancel()
-        self.thresholds = adapted(self.thresholds, task.skill, succeeded=failure is None)
-        if failure is None:
-            for statement in answer.statements:
-                await self._state(statement)
-            await self._say(result)
-        else:
-            await self._say(failure)
+            if alarm is not None:
+                alarm.cancel()
 
     def _is_ours(self, entry: Entry) -> bool:
         winner = self._lookout.board.winner(entry, self._lookout.now_ns())
         return winner is not None and winner.agent == self._medium.identity and not entry.state.is_terminal
+
+    async def _end_at(self, held: _Held) -> None:
+        """End work when it has taken as long as it may."""
+        await self._medium.clock.sleep(max(0.0, (held.ends_ns - self._lookout.now_ns()) / _NS_PER_S))
+        self._end_work(held)
 
     def _end_work(self, held: _Held, *, is_late: bool = True) -> None:
         """End what is being worked at, unless that is over."""
@@ -292,19 +318,20 @@ class Agent:
             return
 
     async def _pulse(self) -> None:
-        """While a task is held: show signs of life, and end work that others have by now."""
-        every_s = self._tempo.lease_s / _BEATS_A_LEASE
+        """While a task is held: show signs of life, and end work that others have by now, or that takes too long."""
         while True:
-            await self._medium.clock.sleep(every_s)
+            await self._medium.clock.sleep(self._beat_s)
             if self._held is None:
                 continue
-            held = self._held
-            self._lookout.board.advance(self._lookout.now_ns())
+            held, now_ns = self._held, self._lookout.now_ns()
+            self._lookout.board.advance(now_ns)
             if not self._is_ours(held.entry):
                 self._end_work(held, is_late=False)
                 continue
             await self._say(Heartbeat(state="working", claims=1))
             held.said = await self._say(held.claim)  # a claim ends with its lease; who joins later must see it
+            if held.ends_ns - now_ns < self._beat_s * _NS_PER_S:
+                await self._end_at(held)
 
     async def _let_go_of_earlier_claims(self) -> None:
         """Withdraw what an earlier life of this agent held, so that nobody waits for what nobody works at."""
@@ -358,13 +385,16 @@ class Agent:
         elif isinstance(payload, Heartbeat):
             lasts_ns = min(left_ns, 60 * _NS_PER_S)
         encoded = encode_payload(payload)
-        with self._lookout.writing(self._medium.identity, encoded, payload):
+        self._lookout.expect(self._medium.identity, encoded, payload)
+        try:
             return await self._medium.emit(
                 encoded,
                 type=payload_signal_type(payload),
                 ttl_ns=lasts_ns,  # and no subject: what an agent says of its own work is its own
                 decay=payload_decay(payload),
             )
+        finally:
+            self._lookout.expect(self._medium.identity, encoded, None)
 
     async def _state(self, statement: Statement) -> None:
         """Say something beside the work; it lasts as long as the run."""
@@ -378,19 +408,21 @@ class Agent:
         )
 
 
+class _EndedError(Exception):
+    """What was worked at was ended from outside."""
+
+
 class _Held:
     """What an agent works at: a task, its claim as it was last said, and whether that takes too long."""
 
-    def __init__(self, entry: Entry, claim: Claim, said: Signal) -> None:
+    def __init__(self, entry: Entry, claim: Claim, said: Signal, since_ns: int) -> None:
+        run_s_max = entry.task.run_s_max if entry.task is not None else 0
         self.entry = entry
         self.claim = claim
         self.said = said
+        # It gives up a little before others hold its claim for void, so that they hear of it in time.
+        self.ends_ns = since_ns + round((run_s_max - min(1.0, run_s_max / 20)) * _NS_PER_S)
         self.is_late = False
-
-
-def _giving_up_s(task: Task) -> float:
-    """How long before others hold its claim for void an agent gives up, so that they hear of it in time."""
-    return min(1.0, task.run_s_max / 20)
 
 
 def _failure(claim: Claim, reason: str, *, retryable: bool = True) -> Failure:

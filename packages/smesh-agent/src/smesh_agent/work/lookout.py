@@ -7,7 +7,6 @@ element and keeps what follows from it, as the field itself does, so there is no
 from __future__ import annotations
 
 import asyncio
-from contextlib import contextmanager
 from typing import TYPE_CHECKING, Final
 
 from smesh_core import Observer, Stance, StanceKind
@@ -18,7 +17,7 @@ from smesh_core.payload import Approval, Claim, Failure, Heartbeat, Result, Task
 from smesh_agent.work.board import FOR_APPROVAL, TRUST_FLOOR, Board, TaskState
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Iterator
+    from collections.abc import Callable, Iterable
 
     from smesh_core import Signal
     from smesh_core.payload import Payload
@@ -137,14 +136,12 @@ class Lookout:
         positions = reading.positions if reading is not None else ()
         return [(one.author, one.reason) for one in positions if one.kind is StanceKind.OPPOSE]
 
-    @contextmanager
-    def writing(self, author: bytes, encoded: bytes, payload: Payload) -> Iterator[None]:
-        """While an author of this process says these bytes, what they mean need not be read from them."""
-        self._written[author, encoded] = payload
-        try:
-            yield
-        finally:
+    def expect(self, author: bytes, encoded: bytes, payload: Payload | None) -> None:
+        """What the bytes mean that an author of this process says now, so that they need not be read; None after."""
+        if payload is None:
             self._written.pop((author, encoded), None)
+        else:
+            self._written[author, encoded] = payload
 
     def _take(self, element: Element) -> None:
         now_ns = self.now_ns()

@@ -286,24 +286,25 @@ def _task_report(lookout: Lookout, entry: Entry, names: dict[bytes, str]) -> Tas
         results=(counting := len(lookout.board.results_of(entry))),
         rejected=len(entry.results) - counting,
         attempts=len({lease.attempt for lease in entry.claims.values() if lease.is_started}),
-        failures=[
-            f"attempt {attempt}, {_named(agent, names)}: {why}"
-            for attempt, agent, why in sorted(
-                [(attempt, agent, failure.reason) for (agent, attempt), (_, failure) in entry.failures.items()]
-                + [
-                    (attempt, agent, "stalled" if (agent, attempt) in entry.stalled else "fell silent")
-                    for agent, attempt in entry.lapsed - entry.failures.keys()
-                ]
-            )
-        ],
-        objections=list(
-            dict.fromkeys(
-                f"{_named(author, names)}: {reason}"
-                for one in sorted(entry.results)
-                for author, reason in lookout.objections(one)
-            )
-        ),
+        failures=_failures(entry, names) if entry.failures or entry.lapsed else [],
+        objections=_objections(lookout, entry, names),
     )
+
+
+def _failures(entry: Entry, names: dict[bytes, str]) -> list[str]:
+    """Who failed at a task and why, by attempt."""
+    said = [(attempt, agent, failure.reason) for (agent, attempt), (_, failure) in entry.failures.items()]
+    lapsed = [
+        (attempt, agent, "stalled" if (agent, attempt) in entry.stalled else "fell silent")
+        for agent, attempt in entry.lapsed - entry.failures.keys()
+    ]
+    return [f"attempt {attempt}, {_named(agent, names)}: {why}" for attempt, agent, why in sorted(said + lapsed)]
+
+
+def _objections(lookout: Lookout, entry: Entry, names: dict[bytes, str]) -> list[str]:
+    """Who opposes results of a task and why."""
+    said = [objection for one in sorted(entry.results) for objection in lookout.objections(one)]
+    return list(dict.fromkeys(f"{_named(author, names)}: {reason}" for author, reason in said))
 
 
 def _agent_report(lookout: Lookout, node: bytes, agent: Agent, state: str) -> AgentReport:
