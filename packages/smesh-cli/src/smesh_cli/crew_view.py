@@ -54,7 +54,7 @@ class CrewView:
         self._done: dict[str, int] = {}
         self._said: deque[Text] = deque(maxlen=_SAID_SHOWN)
         self._signals = 0
-        self._finished = 0
+        self._over: set[bytes] = set()
         self._lookout: Lookout | None = None
         self._started_s = time.monotonic()
         self._spinner = Spinner("dots" if render.is_rich(console) else "line", style="cyan")
@@ -94,7 +94,7 @@ class CrewView:
     def tell(self, changed: Entry | Element) -> None:
         """Take in an element of the field, or a task whose state has changed."""
         if isinstance(changed, Entry):
-            self._finished += changed.state.is_terminal
+            (self._over.add if changed.state.is_terminal else self._over.discard)(changed.id)
             return
         self._signals += 1
         name = self._names.get(changed.author, "")
@@ -115,7 +115,7 @@ class CrewView:
             case Result(output=output):
                 self._doing.pop(name, None)
                 self._done[name] = self._done.get(name, 0) + 1
-                self._say(name, f"result: {output}", "green")
+                self._say(name, f"result: {' '.join(output.split())}", "green")
             case Failure(reason=reason):
                 self._doing.pop(name, None)
                 self._say(name, f"failed: {reason}", "red")
@@ -139,10 +139,10 @@ class CrewView:
         head.add_column(no_wrap=True)
         head.add_column(width=16)
         head.add_column(no_wrap=True, overflow="ellipsis")
-        figures = f"{self._finished}/{self._tasks}  {time.monotonic() - self._started_s:.0f} s  "
+        figures = f"{len(self._over)}/{self._tasks}  {time.monotonic() - self._started_s:.0f} s  "
         head.add_row(
             Text("smesh agents", "bold"),
-            ProgressBar(self._tasks, self._finished, complete_style="cyan", finished_style="green"),
+            ProgressBar(self._tasks, len(self._over), complete_style="cyan", finished_style="green"),
             Text(f"{figures}{self._signals:,} signals  {cost}", "dim"),
         )
         rows = Table.grid(padding=(0, 1))
