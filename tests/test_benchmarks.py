@@ -22,6 +22,19 @@ ROOT = Path(__file__).parent.parent
         ("consensus/bench.py", ["--quick", "--repeats", "1"], "baseline"),
         ("signing/bench.py", ["--sizes", "10", "--repeats", "1"], "verify_many"),
         ("snapshots/bench.py", ["--signals", "50", "--nodes", "50", "--repeats", "1"], "networks"),
+        (
+            "coordination/bench.py",
+            ["--here", "--only", "smesh", "queue", "--tasks", "5", "--repeats", "1"],
+            "3 a role that check each other",
+        ),
+        ("coordination/claiming.py", ["--agents", "3", "--tasks", "20", "--repeats", "1"], "in vain"),
+        (
+            "faults/bench.py",
+            ["--here", "--only", "smesh", "queue", "--faults", "lie", "--tasks", "5", "--seeds", "1"],
+            "on record",
+        ),
+        ("journal/bench.py", ["--emitters", "1", "3", "--emits", "5", "--rounds", "1"], "bare, 3 a commit"),
+        ("journal/kill.py", ["--kills", "6", "--kills-a-journal", "3"], "of which lost: 0"),
         ("review/bench.py", ["--lines", "500", "--repeats", "1"], "one after another"),
     ],
 )

@@ -50,7 +50,8 @@ class Fake:
         self.model, self.is_local = model, is_local
         self.requests: list[Request] = []
         self.sent_s: list[float] = []
-        self.open = self.open_max = self.closed = self.counts = 0
+        self.counted: list[Request] = []
+        self.open = self.open_max = self.closed = 0
         self._answers, self._clock, self._count = list(answers), clock, count
 
     async def stream(self, request: Request) -> AsyncIterator[Piece]:
@@ -75,7 +76,7 @@ class Fake:
             self.open -= 1
 
     async def count_tokens(self, request: Request) -> int | None:
-        self.counts += 1
+        self.counted.append(request)
         await asyncio.sleep(0)
         return self._count
 

@@ -9,13 +9,14 @@ import itertools
 import json
 import re
 
+import httpx2
 import pytest
 from anthropic_server import KEY, AnthropicServer, ended, event, refused, started, streamed, text_block
 from hypothesis import given
 from hypothesis import strategies as st
 from loopback import CUT, HANG, Loopback, Reply
 from smesh_agent.backends import claude, claude_endpoint
-from smesh_agent.backends.base import Delta, Message, Request, Settings
+from smesh_agent.backends.base import Delta, Message, Request, Settings, ToolCall
 from smesh_agent.backends.conformance import Hangs
 from smesh_agent.errors import (
     AuthenticationError,
@@ -46,8 +47,8 @@ async def opened(url: str, **more):
         await backend.close()
 
 
-async def pieces_of(backend):
-    async with contextlib.aclosing(backend.stream(ASKED)) as stream:
+async def pieces_of(backend, request: Request = ASKED):
+    async with contextlib.aclosing(backend.stream(request)) as stream:
         return [piece async for piece in stream]
 
 
@@ -331,6 +332,34 @@ async def test_secrets_are_not_shown(status) -> None:
     assert "key … is bad" in str(error)
 
 
+async def test_what_is_nested_too_deeply_is_not_sent() -> None:
+    outcomes = set()
+    with Loopback(lambda _: streamed(*BEGUN, *ended())) as server:
+        async with opened(server.url) as backend:
+            for depth in range(700, 1010, 5):
+                arguments: dict = {}
+                for _ in range(depth):
+                    arguments = {"a": arguments}
+                said = Message(role="assistant", calls=(ToolCall("toolu_1", "look_up", arguments),))
+                try:
+                    await pieces_of(backend, Request(messages=(said,)))
+                    outcomes.add(None)
+                except BackendError as error:
+                    outcomes.add(type(error))
+    assert outcomes == {None, RequestRejectedError}
+
+
+@pytest.mark.parametrize("error", [httpx2.UnsupportedProtocol("x"), ValueError("x"), OverflowError("x")])
+async def test_what_only_the_sockets_know(monkeypatch, error) -> None:
+    async def send(*_, **__) -> None:
+        raise error
+
+    monkeypatch.setattr(httpx2.AsyncClient, "send", send)
+    caught = await error_of("http://claude.example")
+    assert type(caught) is BackendSettingsError
+    assert "not an address that can be asked" in str(caught)
+
+
 # Answers that are none.
 
 
@@ -381,7 +410,7 @@ async def test_an_answer_without_its_end_mark_is_whole(end) -> None:
 )
 async def test_what_comes_after_an_answer_does_no_harm(after) -> None:
     with Loopback(lambda _: streamed(*BEGUN, *ended(), after)) as server:
-        async with opened(server.url) as backend:
+        async with opened(server.url) as backend, asyncio.timeout(10):
             for _ in range(2):
                 assert (await pieces_of(backend))[-1].text == "first"
 
@@ -389,7 +418,6 @@ async def test_what_comes_after_an_answer_does_no_harm(after) -> None:
 @pytest.mark.parametrize(
     "data",
     [
-        b"",
         b"{",
         b"null",
         b"3",
@@ -399,7 +427,7 @@ async def test_what_comes_after_an_answer_does_no_harm(after) -> None:
         b'{"type": 3}',
         b'{"type": "content_block_delta"}',
         b'{"type": "content_block_delta", "index": 7, "delta": {"type": "text_delta", "text": "x"}}',
-        b'{"type": "content_block_delta", "index": "0", "delta": {"type": "text_delta", "text": "x"}}',
+        b'{"type": "content_block_delta", "index": "x", "delta": {"type": "text_delta", "text": "x"}}',
         b'{"type": "content_block_delta", "index": 0, "delta": {"type": "text_delta", "text": 3}}',
         b'{"type": "content_block_delta", "index": 0, "delta": [3]}',
         b'{"type": "content_block_start", "index": 0, "content_block": {"type": "text", "text": "again"}}',
@@ -409,15 +437,15 @@ async def test_what_comes_after_an_answer_does_no_harm(after) -> None:
         b'{"type": "message_start", "message": 3}',
         b'{"type": "message_delta", "delta": {"stop_reason": 3}}',
         b'{"type": "message_delta", "delta": {"stop_reason": "end_turn"}, "usage": {"output_tokens": -1}}',
-        b'{"type": "message_delta", "delta": {"stop_reason": null}, "usage": {"output_tokens": 1}}',
         b"\xff",
         b"[" * 50_000,
     ],
     ids=lambda data: data[:90].decode("latin-1"),
 )
 async def test_events_that_are_none(data) -> None:
-    error = await error_to(streamed(*BEGUN, b"event: any\ndata: " + data + b"\n\n"))
+    error = await error_to(streamed(*BEGUN, b"event: any\ndata: " + data + b"\n\n", *ended()))
     assert type(error) is BadAnswerError
+    assert "something else than its protocol" in str(error)
 
 
 _VALUES = st.recursive(
@@ -547,6 +575,15 @@ def test_times_that_are_none(timeout_s) -> None:
 def test_options_that_are_none(options) -> None:
     with pytest.raises(BackendSettingsError, match="option"):
         claude.make(Settings(options=options, environment=ENVIRONMENT))
+
+
+async def test_the_sdk_traces_nothing(monkeypatch) -> None:
+    monkeypatch.setenv("ANTHROPIC_OPEN_TELEMETRY", "true")
+    backend = claude.make(Settings(environment=ENVIRONMENT))
+    try:
+        assert backend._endpoint._client.open_telemetry["traces"]["enabled"] is False
+    finally:
+        await backend.close()
 
 
 async def test_the_address_is_anthropics_unless_told() -> None:

@@ -384,6 +384,7 @@ def test_how_addresses_are_shown(address, shown) -> None:
         "http://[",
         "http://\x1b[31m",
         "ftp://box",
+        "http://box:0",
         "http://box box",
         "http://a..b",
         "http://" + "x" * 300,
@@ -476,6 +477,13 @@ def test_a_proxy_that_is_none(make, monkeypatch) -> None:
 
 
 @backends
+def test_authorities_that_are_none(make, monkeypatch) -> None:
+    monkeypatch.setenv("SSL_CERT_FILE", "no such file")
+    with pytest.raises(BackendSettingsError, match="SSL_CERT_FILE"):
+        make(Settings(model="m", base_url="https://models.example"))
+
+
+@backends
 async def test_cancelling_closes_the_connection(make) -> None:
     server_of = {ollama.make: ollama_server.OllamaServer, openai_compatible.make: openai_server.OpenAiServer}[make]
     models = {"some-model": 1}
@@ -511,6 +519,19 @@ async def test_closing_ends_what_is_under_way(make) -> None:
 
 
 @backends
+async def test_there_is_no_limit_to_how_many_ask_at_once(make) -> None:
+    """More than httpx has connections, unless told; none of the answers ends."""
+    server_of = {ollama.make: ollama_server.OllamaServer, openai_compatible.make: openai_server.OpenAiServer}[make]
+    many = 110
+    with server_of(Hangs(pieces=("first",)), models={"some-model": 1}) as server:
+        async with opened(make, server.url) as backend, contextlib.AsyncExitStack() as stack, asyncio.timeout(20.0):
+            closing = (contextlib.aclosing(backend.stream(ASKED)) for _ in range(many))
+            streams = [await stack.enter_async_context(one) for one in closing]
+            await asyncio.gather(*map(anext, streams))
+            assert server.open_max == many
+
+
+@backends
 async def test_connections_are_used_again(make) -> None:
     server_of = {ollama.make: ollama_server.OllamaServer, openai_compatible.make: openai_server.OpenAiServer}[make]
     with server_of("Hello.", models={"some-model": 1}) as server:
@@ -536,7 +557,7 @@ async def test_what_comes_after_an_answer_does_no_harm(make, after) -> None:
         return Reply(200, {}, [*parts, after])
 
     with Loopback(answer) as server:
-        async with opened(make, server.url) as backend:
+        async with opened(make, server.url) as backend, asyncio.timeout(20.0):
             for _ in range(2):
                 assert (await ask(backend)).text == "Hello."
 

@@ -170,8 +170,14 @@ async def test_addresses_with_and_without_version(path, asked) -> None:
         assert [one.path for one in server.asked] == [asked]
 
 
+@pytest.mark.parametrize("port", ["99999", "-1", "x"])
+def test_ports_that_are_none(port) -> None:
+    with pytest.raises(BackendSettingsError, match="give an address"):
+        make(Settings(model=MODEL, base_url=f"http://box:{port}"))
+
+
 def test_a_name_that_looks_like_a_version() -> None:
-    with pytest.raises(BackendSettingsError, match="http://v2.example/v1/models"):
+    with pytest.raises(BackendSettingsError, match=r"http://v2\.example/v1/models"):
         make(Settings(base_url="http://v2.example"))
 
 
@@ -520,6 +526,16 @@ async def test_a_refusal_for_another_reason_is_not_blamed_on_the_schema() -> Non
                 await pieces(backend, STRUCTURED)
             assert backend.schema_in_prompt is False
         assert len(server.chats) == 2
+
+
+async def test_what_is_refused_with_the_schema_in_words_is_not_tried_again() -> None:
+    turns = (refused(400, "no response_format here"), "{}", refused(400, "too long"))
+    with OpenAiServer(*turns) as server:
+        async with opened(server) as backend:
+            assert (await pieces(backend, STRUCTURED))[-1].text == "{}"
+            with pytest.raises(RequestRejectedError, match="too long"):
+                await pieces(backend, STRUCTURED)
+        assert len(server.chats) == 3
 
 
 async def test_a_second_request_that_fails_otherwise_says_how() -> None:

@@ -109,6 +109,15 @@ async def test_an_unknown_price_is_not_taken_for_nothing() -> None:
                 raise AssertionError("nothing may be sent")
 
 
+async def test_a_prompt_that_turns_out_longer_than_any_price_is_charged_as_the_most() -> None:
+    short = Price(tiers=(Tier(input=Decimal(1), output=Decimal(1), prompt_tokens_max=100),))
+    budget = Budget(usd=1.0)
+    async with reserve(budget, price=short) as held:
+        assert held.took(counted(101, 1)) is None
+    total = budget.ledger.total
+    assert (total.cost_pusd, total.unpriced) == (200 * 10**6, 1)
+
+
 # How requests end
 
 
@@ -167,6 +176,20 @@ async def test_who_does_not_fit_waits_for_what_others_leave_in_the_order_of_arri
     # c has to wait until a leaves something over, and d waits behind it though d would fit.
     assert order == [("a", 0.0, 300), ("b", 0.0, 300), ("c", 2.0, 300), ("d", 2.0, 300)]
     assert budget.left.tokens == 700
+
+
+async def test_a_small_request_waits_too() -> None:
+    budget = Budget(tokens=1000)
+
+    async def small() -> int:
+        async with reserve(budget, 0, 10) as held:
+            return held.max_tokens
+
+    async with reserve(budget, 500, 495) as first:
+        waiting = asyncio.create_task(small())
+        await asyncio.sleep(0)
+        first.took(counted(0, 0))
+    assert await waiting == 10
 
 
 async def test_who_cannot_fit_whatever_others_leave_does_not_wait() -> None:

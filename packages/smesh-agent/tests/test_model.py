@@ -181,6 +181,12 @@ async def test_one_deadline_stands_over_all_attempts(clock) -> None:
     assert (one.budget.ledger.total.failures, one.budget.ledger.total.estimated) == (2, 1)
 
 
+async def test_a_call_that_is_over_leaves_nothing_behind_that_waits_for_its_deadline(clock) -> None:
+    await in_time(clock, model(clock, Fake(completed()), timeout_s=5.0).generate(asked()))
+    await asyncio.sleep(0)
+    assert asyncio.all_tasks() == {asyncio.current_task()}
+
+
 async def test_the_deadline_also_ends_a_wait_for_a_turn(clock) -> None:
     pacing = Pacing(clock, concurrency_max=1)
     slow = model(clock, Fake([100.0, completed()], clock=clock), pacing=pacing)
@@ -218,11 +224,11 @@ async def test_an_answer_is_cut_to_the_budget_and_says_so(clock) -> None:
     backend = Fake(completed(), count=100)
     one = model(clock, backend, budget=Budget(tokens=500))
     reply = await in_time(clock, one.generate(asked("x" * 600)))
-    assert backend.counts == 1
+    assert len(backend.counted) == 1
     assert reply.max_tokens == backend.requests[0].max_tokens == 500 - (100 + 5 + 64)
     with pytest.raises(BudgetExceededError, match=r"420 tokens left.* 169 tokens and an answer of 256"):
         await in_time(clock, model(clock, backend, budget=Budget(tokens=420)).generate(asked("x" * 600)))
-    assert (backend.counts, len(backend.requests)) == (2, 1)
+    assert (len(backend.counted), len(backend.requests)) == (2, 1)
     assert not BudgetExceededError("", "").retryable
 
 
@@ -421,9 +427,11 @@ class Verdict(msgspec.Struct):
 
 async def test_a_structured_answer_needs_no_repair(clock) -> None:
     backend = Fake(completed('It is: {"holds": true}'))
-    value, reply = await in_time(clock, model(clock, backend).structured(asked(), Verdict))
+    request = asked(tools=(able(look).tool,))
+    value, reply = await in_time(clock, model(clock, backend).structured(request, Verdict))
     assert value == Verdict(holds=True)
     assert backend.requests[0].schema["required"] == ["holds"]
+    assert backend.requests[0].tools == ()
     assert reply.attempts == 1
 
 
@@ -587,6 +595,8 @@ async def test_secrets_leave_in_no_text(clock) -> None:
     assert answer.text == "the word is ***"
     assert secret not in repr(backend.requests)
     assert await in_time(clock, one.count_tokens(request)) == 7
+    assert len(backend.counted) == 1
+    assert secret not in repr(backend.counted)
 
 
 async def test_a_count_has_the_deadline_too(clock) -> None:

@@ -159,7 +159,7 @@ async def test_failures_and_streams(collector, monkeypatch) -> None:
     assert b"quotes the question" not in b"".join(one.body for one in collector.asked)
 
 
-async def test_an_application_that_traces_gets_spans_of_its_own_provider_and_keeps_it() -> None:
+async def test_an_application_that_traces_gets_spans_of_its_own_provider_and_keeps_it(caplog) -> None:
     exporter = InMemorySpanExporter()
     provider = TracerProvider(shutdown_on_exit=False)
     provider.add_span_processor(SimpleSpanProcessor(exporter))
@@ -169,6 +169,7 @@ async def test_an_application_that_traces_gets_spans_of_its_own_provider_and_kee
     shutdown()  # is not the application's
     await model(completed()).generate(asked())
     assert trace.get_tracer_provider() is provider
+    assert caplog.messages == []  # nobody tried to put another in its place
     first, second = exporter.get_finished_spans()
     assert (first.name, second.name) == ("chat", "chat claude-sonnet-5-5")
     assert "gen_ai.request.model" not in first.attributes

@@ -6,7 +6,9 @@ import asyncio
 import sqlite3
 import subprocess
 import sys
+import time
 from contextlib import closing, contextmanager
+from types import SimpleNamespace
 from typing import TYPE_CHECKING
 
 import pytest
@@ -145,6 +147,24 @@ def batches(monkeypatch: pytest.MonkeyPatch) -> list[int]:
     return sizes
 
 
+async def test_a_stance_ends_with_the_last_that_is_known_as_in_a_plain_field(path: Path) -> None:
+    with Journal(path) as journal:
+        taken = []
+        for field in (LocalField(clock=VirtualClock(NOW_NS)), field_of(journal)):
+            async with field.join("ada") as ada, field.join("bo") as bo:
+                said = await ada.emit(b"", subject=b"leak", ttl_ns=40 * 10**9, intensity=0.02)
+                await bo.emit(b"", subject=b"leak", ttl_ns=5 * 10**9)
+                earlier = await ada.inhibit(said.statement)
+                assert earlier.ttl_ns == 40 * 10**9  # the later end of two
+                field.clock.advance(20)  # the first has faded, the second has ended
+                await bo.emit(b"", subject=b"leak", ttl_ns=5 * 10**9)
+                again, other = await ada.reinforce(said.statement), await bo.reinforce(said.statement)
+                assert again.expires_at_ns == earlier.expires_at_ns  # it must outlast what it replaces
+                assert other.ttl_ns == 5 * 10**9
+                taken.append([earlier, again, other])
+        assert taken[0] == taken[1]
+
+
 async def test_all_that_came_meanwhile_is_one_commit(path: Path, batches: list[int]) -> None:
     with Journal(path) as journal:
         async with field_of(journal).join("ada") as ada:
@@ -171,6 +191,27 @@ async def test_a_batch_is_bounded_in_bytes(path: Path, batches: list[int], monke
     assert max(batches) == 2  # which are more than 1,000 bytes
 
 
+async def test_a_busy_loop_lets_the_thread_in_and_an_idle_one_need_not(
+    path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    slept: list[float] = []
+    monkeypatch.setattr(writer, "time", SimpleNamespace(sleep=slept.append, thread_time=time.thread_time))
+    with Journal(path) as journal:
+        async with field_of(journal).join("ada") as ada:
+            for is_busy in (False, True):
+                with locked(path):
+                    (speaking,) = await emits(ada, 1)
+                    for _ in range(20):
+                        await asyncio.sleep(0 if is_busy else 0.003)
+                        until_s = time.thread_time() + 0.003 * is_busy
+                        while time.thread_time() < until_s:
+                            pass
+                assert bool(slept) is is_busy
+                await speaking
+            while journal._watching:  # noqa: ASYNC110 - it ends by itself
+                await asyncio.sleep(0.001)
+
+
 # ---- when a commit fails
 
 
@@ -193,6 +234,39 @@ async def test_a_failed_commit_is_told_to_all_that_waited_and_spread_by_nobody(
             said = await ada.emit(b"later")
             assert said.seq > 5
             assert told == held(path) == [said]
+
+
+async def test_after_an_error_of_the_disk_nothing_is_committed_any_more(
+    path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def broken(*_: object) -> None:
+        raise sqlite3.OperationalError("disk I/O error")
+
+    with Journal(path) as journal:
+        async with field_of(journal).join("ada") as ada:
+            said = await ada.emit(b"before")
+            with monkeypatch.context() as while_broken:
+                while_broken.setattr(writer, "_insert", broken)
+                failed = [await asyncio.gather(*await emits(ada, 2), return_exceptions=True)]
+            failed.append(await asyncio.gather(*await emits(ada, 2), return_exceptions=True))
+            line = f"cannot write {path}: disk I/O error; look at the disk, and open the journal again"
+            assert [[str(error) for error in errors] for errors in failed] == [[line, line]] * 2
+            assert len({id(error) for errors in failed for error in errors}) == 4
+            assert held(path) == [said]
+    with Journal(path) as journal:
+        async with field_of(journal).join("ada") as ada:
+            await ada.emit(b"after")
+
+
+async def test_whatever_breaks_in_the_thread_nobody_waits_for_ever(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def broken(*_: object) -> None:
+        raise MemoryError("no more")
+
+    monkeypatch.setattr(writer, "_insert", broken)
+    with Journal(path) as journal:
+        async with field_of(journal).join("ada") as ada:
+            with pytest.raises(JournalError, match=r"cannot write .*: MemoryError: no more"):
+                await asyncio.wait_for(ada.emit(b""), 10)
 
 
 async def test_a_mistake_of_a_listener_is_its_speakers_alone(path: Path) -> None:

@@ -12,7 +12,7 @@ import importlib
 from importlib import metadata
 from typing import TYPE_CHECKING, Final
 
-from smesh_agent.errors import BackendSettingsError
+from smesh_agent.errors import BackendError, BackendSettingsError
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -31,11 +31,14 @@ _BUILT_IN: Final = {
     "scripted": "smesh_agent.backends.scripted",
 }
 _CLAUDE: Final = "claude-"
+_CASSETTE: Final = "cassette"
+_MEMBERS: Final = ("name", "model", "is_local", "stream", "count_tokens", "models", "close")
 
 
 def backend_names() -> list[str]:
-    """The names of all backends: those of SMESH, then others' by name."""
-    return [*_BUILT_IN, *sorted({entry.name for entry in metadata.entry_points(group=GROUP)} - set(_BUILT_IN))]
+    """The names of all backends: those of SMESH, then others' by name, whether or not they can be loaded."""
+    others = {entry.name for entry in metadata.entry_points(group=GROUP)} - {*_BUILT_IN, _CASSETTE}
+    return [*_BUILT_IN, *sorted(others)]
 
 
 def backend_for_model(model: str) -> str:
@@ -49,42 +52,50 @@ def make_backend(name: str, settings: Settings) -> Backend:
     Raises:
         BackendSettingsError: there is none of that name, it cannot be loaded, or it does not take the settings.
     """
-    return _maker(name)(settings)
-
-
-def _maker(name: str) -> Make:
     others = list(metadata.entry_points(group=GROUP, name=name))
-    if name in _BUILT_IN:
+    if name in {*_BUILT_IN, _CASSETTE}:
         if others:
             raise BackendSettingsError(
                 name, f"{_distributions(others)} wants to take this name, which is SMESH's own; remove it"
             )
+        if name == _CASSETTE:
+            raise BackendSettingsError(name, "a recording is replayed from its file, and not made by name")
         made: Make = importlib.import_module(_BUILT_IN[name]).make
-        return made
+        return made(settings)
     if not others:
         known = backend_names()
-        near = difflib.get_close_matches(name, known, n=1)
+        near = [one for one in known if name and one.startswith(name)] or difflib.get_close_matches(name, known, n=1)
         meant = f"; did you mean {near[0]}?" if near else ""
         raise BackendSettingsError("", f"there is no backend {name!r}: there are {', '.join(known)}{meant}")
     if len(others) > 1:
-        raise BackendSettingsError(
-            name, f"{_distributions(others)} all bring a backend of this name; remove all but one"
-        )
-    return _loaded(others[0])
+        raise BackendSettingsError(name, f"{_distributions(others)} all bring a backend of this name; keep one")
+    return _made_by(others[0], settings)
 
 
-def _loaded(entry: metadata.EntryPoint) -> Make:
-    """What another distribution brings."""
+def _made_by(entry: metadata.EntryPoint, settings: Settings) -> Backend:
+    """What another distribution makes; whatever it does wrong, the error names it."""
+    whose = _distributions([entry])
     try:
         make: Make = entry.load()
-    except Exception as error:  # whatever somebody else's module does when it is loaded
-        reason = " ".join(f"{type(error).__name__}: {error}".split())
-        raise BackendSettingsError(
-            entry.name, f"{_distributions([entry])} brings it, and cannot be loaded: {reason}"
-        ) from error
+    except Exception as error:
+        raise BackendSettingsError(entry.name, f"{whose} brings it, and cannot be loaded: {_words(error)}") from error
     if not callable(make):
-        raise BackendSettingsError(entry.name, f"{_distributions([entry])} names {entry.value}, which is no function")
-    return make
+        raise BackendSettingsError(entry.name, f"{whose} names {entry.value}, which is no function")
+    try:
+        backend = make(settings)
+    except BackendError:
+        raise
+    except Exception as error:
+        raise BackendSettingsError(entry.name, f"{whose} brings it, and cannot make it: {_words(error)}") from error
+    if missing := [member for member in _MEMBERS if not hasattr(backend, member)]:
+        raise BackendSettingsError(entry.name, f"{whose} makes no backend: it has no {' and no '.join(missing)}")
+    if backend.name != entry.name:
+        raise BackendSettingsError(entry.name, f"{whose} makes a backend that calls itself {backend.name!r}")
+    return backend
+
+
+def _words(error: Exception) -> str:
+    return " ".join(f"{type(error).__name__}: {error}".split())
 
 
 def _distributions(entries: list[metadata.EntryPoint]) -> str:

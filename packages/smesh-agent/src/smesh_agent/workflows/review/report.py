@@ -359,4 +359,5 @@ def _how_it_ended(profile: Profile, outcome: Outcome | None) -> tuple[str, str]:
         if task.state == "failed":
             return "failed", task.why
         return ("stopped", STOPPED) if outcome.interrupted else ("failed", "it ended without a result")
-    return "done", ""
+    # Who only weighs what others find is at it for as long as the run lasts.
+    return ("stopped", STOPPED) if outcome.interrupted and profile.analyzer is None else ("done", "")
