@@ -250,14 +250,18 @@ def subject_about(statement: str) -> bytes:
     return subject("about", bytes.fromhex(statement))
 
 
-def payload_subject(payload: Payload) -> bytes | None:
+def payload_subject(payload: Payload, encoded: bytes | None = None) -> bytes | None:
     """What a payload is about, for kinds at which several authors can meet; None for an author's own statement.
 
     A finding's is its class, its path and the hash of its quote with white space collapsed: neither who says so nor in
     which words. A task's, if it has a key, is that key and the hash of all its values, so that nobody can change what
     is to be done under another's key. A test's is the command and whether it passed.
+
+    Args:
+        payload: what is said.
+        encoded: its canonical bytes, from whoever has them already.
     """
-    return _subject_of(payload, encode_payload(payload))
+    return _subject_of(payload, encode_payload(payload) if encoded is None else encoded)
 
 
 def _subject_of(payload: Payload, encoded: bytes) -> bytes | None:

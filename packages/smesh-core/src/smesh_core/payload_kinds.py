@@ -8,6 +8,7 @@ every value at its largest the encoding fits a signal. What the kinds are for: `
 from __future__ import annotations
 
 import math
+import re
 from typing import TYPE_CHECKING, Annotated, Any, Final, Literal, TypeAlias, get_args, get_origin, get_type_hints
 
 import msgspec
@@ -72,12 +73,11 @@ class _Value(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
     """What all kinds share: every value is within its bounds from its construction on."""
 
     def __post_init__(self) -> None:
-        for name, check in _CHECKS[type(self)]:
+        for name, check, is_float in _CHECKS[type(self)]:
             value = getattr(self, name)
-            fault = check(value)
-            if fault:
+            if fault := check(value):
                 raise PayloadError(f"{type(self).__name__}.{name} takes {fault}, not {_shown(value)}")
-            if type(value) is float or (type(value) is int and (type(self), name) in _FLOATS):
+            if is_float:
                 msgspec.structs.force_setattr(self, name, float(value) + 0.0)  # no negative zero, no second spelling
         self._check_together()
 
@@ -344,7 +344,13 @@ def _check_of(hint: Any) -> Callable[[Any], str]:
 def _text_check(meta: Meta) -> Callable[[Any], str]:
     least, most = meta.min_length or 0, meta.max_length or 0
     bounds = f"text of {least} to {most} bytes in UTF-8"
-    return lambda value: "" if type(value) is str and least <= len(value) and _utf8_size(value) <= most else bounds
+
+    def check(value: Any) -> str:
+        if type(value) is not str or not least <= len(value) <= most:  # no character takes less than a byte
+            return bounds
+        return "" if value.isascii() or _utf8_size(value) <= most else bounds
+
+    return check
 
 
 def check_payload_id(name: str, text: str) -> None:
@@ -355,10 +361,10 @@ def check_payload_id(name: str, text: str) -> None:
 
 
 def _hex_check(least: int) -> Callable[[Any], str]:
-    digits = frozenset("0123456789abcdef")
+    digits = re.compile(f"[0-9a-f]{{{2 * ID_BYTES}}}")
 
     def check(value: Any) -> str:
-        is_sound = type(value) is str and len(value) in {least, 2 * ID_BYTES} and digits.issuperset(value)
+        is_sound = type(value) is str and ((not value and not least) or digits.fullmatch(value) is not None)
         return "" if is_sound else "an id as 64 lower-case hex digits"
 
     return check
@@ -368,7 +374,8 @@ def _tuple_check(check_item: Callable[[Any], str], most: int) -> Callable[[Any],
     def check(value: Any) -> str:
         if type(value) is not tuple or len(value) > most:
             return f"a tuple of at most {most}"
-        return next((f"in each place {fault}" for fault in map(check_item, value) if fault), "")
+        fault = next(filter(None, map(check_item, value)), "")
+        return f"in each place {fault}" if fault else ""
 
     return check
 
@@ -396,12 +403,7 @@ def payload_hints(kind: type[Payload]) -> dict[str, Any]:
     return {field.name: hints[field.name] for field in msgspec.structs.fields(kind)}
 
 
-_CHECKS: Final[dict[type, tuple[tuple[str, Callable[[Any], str]], ...]]] = {
-    kind: tuple((name, _check_of(hint)) for name, hint in payload_hints(kind).items()) for kind in PAYLOAD_KINDS
-}
-_FLOATS: Final = frozenset(
-    (kind, name)
+_CHECKS: Final[dict[type, tuple[tuple[str, Callable[[Any], str], bool], ...]]] = {
+    kind: tuple((name, _check_of(hint), get_args(hint)[:1] == (float,)) for name, hint in payload_hints(kind).items())
     for kind in PAYLOAD_KINDS
-    for name, hint in payload_hints(kind).items()
-    if get_args(hint)[:1] == (float,)
-)
+}

@@ -12,7 +12,7 @@ from smesh_agent.work.approver import Approver, Ask, Decision
 from smesh_agent.work.board import Board, Lease, TaskState
 from smesh_agent.work.lookout import Lookout
 from smesh_agent.work.policy import Choice, Tempo, choose
-from smesh_agent.work.run import PERSON, RUN_S_DEFAULT, AgentReport, Outcome, TaskReport, post, run, task_id
+from smesh_agent.work.run import PERSON, RUN_S_DEFAULT, AgentReport, Outcome, TaskReport, run, task_id
 
 __all__ = [
     "PERSON",
@@ -38,7 +38,6 @@ __all__ = [
     "Weigh",
     "Work",
     "choose",
-    "post",
     "run",
     "task_id",
 ]

@@ -8,8 +8,7 @@ soon as its lease has run out, and others take it over. What an earlier life of 
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Awaitable, Callable
-from contextlib import asynccontextmanager
+from collections.abc import Awaitable, Callable
 from typing import TYPE_CHECKING, Final
 
 import msgspec
@@ -19,14 +18,12 @@ from smesh_core.payload import (
     Failure,
     Heartbeat,
     Result,
-    encode_payload,
-    payload_decay,
-    payload_signal_type,
 )
 
 from smesh_agent.errors import WorkDeclinedError, WorkFailedError
 from smesh_agent.work.lookout import CHECKS, NEWS
 from smesh_agent.work.policy import Tempo, adapted, choose
+from smesh_agent.work.saying import say
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -172,7 +169,6 @@ class Agent:
         self._wanted = self._skills + looks
         self._checked = self._weighed = 0
         self._held: _Held | None = None
-        self._scope: asyncio.Timeout | None = None
 
     async def run(self) -> None:
         """Act until it can do no more, or is cancelled; to cancel it is to kill it, and it says no farewell."""
@@ -243,8 +239,11 @@ class Agent:
     async def _attempted(self, held: _Held, task: Task, work: Work) -> Result | Failure | None:
         """What comes of an attempt; None where there is nothing to say of it, and its claim is withdrawn."""
         claim = held.claim
+        alarm: asyncio.Future[None] | None = None
+        if held.ends_ns - self._lookout.now_ns() < self._beat_s * _NS_PER_S:  # before the pulse looks at it
+            alarm = asyncio.ensure_future(self._end_at(held))
         try:
-            async with self._limited(held):
+            async with asyncio.timeout(None) as held.scope:
                 answer = await work(task, self._lookout.board.results_before(task))
         except WorkDeclinedError as error:
             self.left = _cut(" ".join(str(error).split()), _REASON_BYTES_MAX) or "no reason given"
@@ -253,13 +252,17 @@ class Agent:
             return None
         except WorkFailedError as error:
             return _failure(claim, str(error), retryable=error.retryable)
-        except _EndedError:
+        except Exception as error:  # noqa: BLE001 - whatever an agent's work does wrong, it must say so
+            if held.scope is None or not held.scope.expired():
+                return _failure(claim, f"{type(error).__name__}: {error}".removesuffix(": "))
             if held.is_late:
                 return _failure(claim, f"it took more than {task.run_s_max} s")
             await self._withdraw(held.said.statement)
             return None
-        except Exception as error:  # noqa: BLE001 - whatever an agent's work does wrong, it must say so
-            return _failure(claim, f"{type(error).__name__}: {error}".removesuffix(": "))
+        finally:
+            held.scope = None
+            if alarm is not None:
+                alarm.cancel()
         for statement in answer.statements:
             await self._state(statement)
         return Result(
@@ -270,30 +273,6 @@ class Agent:
             tokens_out=answer.tokens_out,
             cost_usd=answer.cost_usd,
         )
-
-    @asynccontextmanager
-    async def _limited(self, held: _Held) -> AsyncIterator[None]:
-        """Work in here can be ended by `_end_work`, and is when it has taken as long as it may.
-
-        Raises:
-            _EndedError: it was.
-        """
-        alarm: asyncio.Future[None] | None = None
-        if held.ends_ns - self._lookout.now_ns() < self._beat_s * _NS_PER_S:  # before the pulse looks at it
-            alarm = asyncio.ensure_future(self._end_at(held))
-        scope = asyncio.timeout(None)
-        try:
-            async with scope:
-                self._scope = scope
-                yield
-        except TimeoutError as error:
-            if scope.expired():
-                raise _EndedError from error
-            raise
-        finally:
-            self._scope = None
-            if alarm is not None:
-                alarm.cancel()
 
     def _is_ours(self, entry: Entry) -> bool:
         winner = self._lookout.board.winner(entry, self._lookout.now_ns())
@@ -306,9 +285,9 @@ class Agent:
 
     def _end_work(self, held: _Held, *, is_late: bool = True) -> None:
         """End what is being worked at, unless that is over."""
-        if self._held is held and self._scope is not None:
+        if self._held is held and held.scope is not None:
             held.is_late = is_late
-            self._scope.reschedule(asyncio.get_running_loop().time())
+            held.scope.reschedule(asyncio.get_running_loop().time())
 
     async def _withdraw(self, claim: bytes) -> None:
         """Withdraw a claim; one that has ended meanwhile needs no withdrawing."""
@@ -378,23 +357,7 @@ class Agent:
     # ---- speaking
 
     async def _say(self, payload: Claim | Heartbeat | Result | Failure) -> Signal:
-        left_ns = max(1, self._deadline_ns - self._medium.clock.now_ns())
-        lasts_ns = left_ns
-        if isinstance(payload, Claim):
-            lasts_ns = min(left_ns, payload.lease_s * _NS_PER_S)
-        elif isinstance(payload, Heartbeat):
-            lasts_ns = min(left_ns, 60 * _NS_PER_S)
-        encoded = encode_payload(payload)
-        self._lookout.expect(self._medium.identity, encoded, payload)
-        try:
-            return await self._medium.emit(
-                encoded,
-                type=payload_signal_type(payload),
-                ttl_ns=lasts_ns,  # and no subject: what an agent says of its own work is its own
-                decay=payload_decay(payload),
-            )
-        finally:
-            self._lookout.expect(self._medium.identity, encoded, None)
+        return await say(self._medium, payload, self._lookout, deadline_ns=self._deadline_ns)
 
     async def _state(self, statement: Statement) -> None:
         """Say something beside the work; it lasts as long as the run."""
@@ -408,12 +371,8 @@ class Agent:
         )
 
 
-class _EndedError(Exception):
-    """What was worked at was ended from outside."""
-
-
 class _Held:
-    """What an agent works at: a task, its claim as it was last said, and whether that takes too long."""
+    """What an agent works at: a task, its claim as it was last said, what ends its work, and whether that is late."""
 
     def __init__(self, entry: Entry, claim: Claim, said: Signal, since_ns: int) -> None:
         run_s_max = entry.task.run_s_max if entry.task is not None else 0
@@ -423,6 +382,7 @@ class _Held:
         # It gives up a little before others hold its claim for void, so that they hear of it in time.
         self.ends_ns = since_ns + round((run_s_max - min(1.0, run_s_max / 20)) * _NS_PER_S)
         self.is_late = False
+        self.scope: asyncio.Timeout | None = None
 
 
 def _failure(claim: Claim, reason: str, *, retryable: bool = True) -> Failure:

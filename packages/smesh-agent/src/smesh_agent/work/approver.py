@@ -10,10 +10,11 @@ from collections.abc import Awaitable, Callable
 from typing import TYPE_CHECKING
 
 import msgspec
-from smesh_core.payload import Approval, encode_payload, payload_decay, payload_signal_type, payload_subject
+from smesh_core.payload import Approval
 
 from smesh_agent.work.board import FOR_APPROVAL, TaskState
 from smesh_agent.work.lookout import APPROVALS
+from smesh_agent.work.saying import say
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -90,10 +91,4 @@ class Approver:
             granted=decision.granted,
             note=decision.note,
         )
-        await self._medium.emit(
-            encode_payload(approval),
-            type=payload_signal_type(approval),
-            subject=payload_subject(approval),
-            ttl_ns=max(1, self._deadline_ns - self._medium.clock.now_ns()),
-            decay=payload_decay(approval),
-        )
+        await say(self._medium, approval, self._lookout, deadline_ns=self._deadline_ns)

@@ -28,8 +28,8 @@ import hashlib
 import heapq
 from collections import deque
 from enum import Enum
-from itertools import count
-from typing import TYPE_CHECKING, Final, NamedTuple
+from types import MappingProxyType
+from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
 from smesh_core import ConsensusState, Signal, Stance, StanceKind
 from smesh_core.errors import PayloadError
@@ -37,7 +37,7 @@ from smesh_core.limits import TRUST_DEFAULT
 from smesh_core.payload import Approval, Claim, Failure, Heartbeat, Result, Task, payload_of
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Callable, Iterator, Mapping, Sequence
 
     from smesh_core.payload import Payload
     from smesh_runtime import Element
@@ -52,6 +52,7 @@ bring an agent there."""
 FOR_OTHERS, FOR_APPROVAL = "for what it comes after", "for approval"
 """Why a task waits."""
 _WHAT_SHOWN: Final = 80
+_NOTHING: Final[Mapping[Any, Any]] = MappingProxyType({})
 _NS_PER_S: Final = 10**9
 
 
@@ -104,10 +105,10 @@ class Entry:
     """All that is known of one task; to be read, and changed by its board alone."""
 
     __slots__ = (
+        "after",
         "approvals",
         "attempts_over",
         "claims",
-        "dependents",
         "failures",
         "first_ns",
         "id",
@@ -131,16 +132,17 @@ class Entry:
         self.state = TaskState.WAITING
         self.why = ""
         self.open_since_ns = 0
+        self.after: tuple[bytes, ...] = ()
         self.claims: dict[tuple[bytes, int], Lease] = {}
-        self.failures: dict[tuple[bytes, int], tuple[int, Failure]] = {}
         self.results: dict[bytes, Found] = {}
-        self.approvals: dict[bytes, bool] = {}
-        self.withdrawals: dict[tuple[bytes, int], int] = {}
-        self.lapsed: set[tuple[bytes, int]] = set()
-        self.stalled: set[tuple[bytes, int]] = set()
-        self.attempts_over: set[int] = set()
         self.planned_ns = 0
-        self.dependents: list[bytes] = []
+        # Most tasks have none of these, so the empty ones are shared: they are replaced and never changed.
+        self.failures: Mapping[tuple[bytes, int], tuple[int, Failure]] = _NOTHING
+        self.approvals: Mapping[bytes, bool] = _NOTHING
+        self.withdrawals: Mapping[tuple[bytes, int], int] = _NOTHING
+        self.lapsed: frozenset[tuple[bytes, int]] = frozenset()
+        self.stalled: frozenset[tuple[bytes, int]] = frozenset()
+        self.attempts_over: frozenset[int] = frozenset()
 
 
 class _Presence(NamedTuple):
@@ -172,6 +174,7 @@ class Board:
         self._stalled = stalled
         self._stalls: list[Lease] = []
         self.entries: dict[bytes, Entry] = {}
+        self._dependents: dict[bytes, list[bytes]] = {}
         self._presences: dict[bytes, _Presence] = {}
         self._claims: dict[bytes, tuple[bytes, int]] = {}
         self._early_withdrawals: dict[bytes, dict[bytes, int]] = {}
@@ -220,12 +223,13 @@ class Board:
                 entry = self._entry(bytes.fromhex(payload.task))
                 key = element.author, payload.attempt
                 if key not in entry.failures or entry.failures[key][0] < element.seq:
-                    entry.failures[key] = element.seq, payload
+                    entry.failures = {**entry.failures, key: (element.seq, payload)}
                 self._refresh(entry, now_ns)
             case Approval():
                 entry = self._entry(bytes.fromhex(payload.of))
                 # Of somebody who says both, the refusal counts.
-                entry.approvals[element.author] = payload.granted and entry.approvals.get(element.author, True)
+                is_granted = payload.granted and entry.approvals.get(element.author, True)
+                entry.approvals = {**entry.approvals, element.author: is_granted}
                 self._refresh(entry, now_ns)
             case _:
                 pass
@@ -266,11 +270,13 @@ class Board:
     def winner(self, entry: Entry, now_ns: int) -> Lease | None:
         """Whose claim of a task holds; the same for all who know the same claims and hold the same agents for alive."""
         holding = [lease for lease in entry.claims.values() if self._lapse_ns(entry, lease) > now_ns]
-        return min(holding, key=lambda lease: _precedence(entry.id, lease), default=None)
+        if len(holding) < 2:
+            return holding[0] if holding else None
+        return min(holding, key=lambda lease: _precedence(entry.id, lease))
 
     def result_of(self, entry: Entry) -> bytes | None:
         """The statement of the result that a task is done by: not rejected, and of several the one of lowest id."""
-        return min(self.results_of(entry), default=None) if entry.results else None
+        return min(self.results_of(entry), default=None)
 
     def results_of(self, entry: Entry) -> list[bytes]:
         """The statements of all results that count: not rejected, and by agents that are trusted or with support."""
@@ -300,7 +306,10 @@ class Board:
 
     def next_attempt(self, entry: Entry) -> int:
         """The number that a new claim of an unfinished task carries: the lowest that is not over."""
-        return next(attempt for attempt in count(1) if attempt not in entry.attempts_over)
+        attempt = 1
+        while attempt in entry.attempts_over:
+            attempt += 1
+        return attempt
 
     def is_alive(self, agent: bytes, now_ns: int, within_ns: int) -> bool:
         """Whether an agent was heard of lately, and does not leave."""
@@ -331,18 +340,20 @@ class Board:
         if entry.task is not None:
             return
         entry.task, entry.first_ns = task, now_ns
+        entry.after = tuple(map(bytes.fromhex, task.after))
         self.unfinished += 1
-        for needed in task.after:
-            self._entry(bytes.fromhex(needed)).dependents.append(identity)
+        for needed in entry.after:
+            self._entry(needed)  # it stands in the order in which it became known
+            self._dependents.setdefault(needed, []).append(identity)
         self._refresh(entry, now_ns)
 
     def _take_claim(self, signal: Signal, claim: Claim, now_ns: int) -> None:
         entry = self._entry(bytes.fromhex(claim.task))
         key = signal.author, claim.attempt
         self._claims[signal.statement] = entry.id, claim.attempt
-        early = self._early_withdrawals.pop(signal.statement, {})
+        early = self._early_withdrawals.pop(signal.statement, _NOTHING)
         if signal.author in early:
-            entry.withdrawals[key] = max(entry.withdrawals.get(key, -1), early[signal.author])
+            self._note_withdrawal(entry, key, early[signal.author])
         known = entry.claims.get(key)
         is_newest = known is None or known.seq < signal.seq
         had_begun = known is not None and known.is_started
@@ -366,17 +377,21 @@ class Board:
             by[stance.author] = max(by.get(stance.author, -1), stance.seq)
             return
         identity, attempt = self._claims[stance.statement]
-        entry, key = self.entries[identity], (stance.author, attempt)
-        entry.withdrawals[key] = max(entry.withdrawals.get(key, -1), stance.seq)
+        entry = self.entries[identity]
+        self._note_withdrawal(entry, (stance.author, attempt), stance.seq)
         self._refresh(entry, now_ns)
+
+    def _note_withdrawal(self, entry: Entry, key: tuple[bytes, int], seq: int) -> None:
+        entry.withdrawals = {**entry.withdrawals, key: max(entry.withdrawals.get(key, -1), seq)}
 
     def _refresh(self, entry: Entry, now_ns: int) -> None:
         """Work out where a task stands now, and then whatever comes after it."""
-        touched = deque([entry])
-        while touched:
-            one = touched.popleft()
-            if self._restate(one, now_ns):
-                touched.extend(self.entries[dependent] for dependent in one.dependents)
+        if self._restate(entry, now_ns):
+            touched = deque(self._dependents.get(entry.id, ()))
+            while touched:
+                dependent = self.entries[touched.popleft()]
+                if self._restate(dependent, now_ns):
+                    touched.extend(self._dependents.get(dependent.id, ()))
         while self._stalls:  # only now: whoever is told may have tasks looked at again
             self._stalled(self._stalls.pop())
 
@@ -385,45 +400,50 @@ class Board:
         if entry.task is None:
             return False
         before, why_before = entry.state, entry.why
-        if self.result_of(entry) is not None:  # nothing else matters then
-            entry.state, entry.why, entry.attempts_over = TaskState.DONE, "", set()
+        if entry.results and self.result_of(entry) is not None:  # nothing else matters then
+            entry.state, entry.why, entry.attempts_over = TaskState.DONE, "", frozenset()
         else:
-            self._note_lapses(entry, now_ns)
-            entry.attempts_over = self._attempts_over(entry)
-            entry.state, entry.why = self._state(entry, entry.task, now_ns)
-            self._plan_lapse(entry, now_ns)
+            ends = self._ends(entry, now_ns) if entry.claims else ()
+            entry.attempts_over = self._attempts_over(entry) if entry.claims else frozenset()
+            entry.state, entry.why = self._state(entry, entry.task, is_claimed=bool(ends))
+            self._plan_lapse(entry, ends, now_ns)
         if entry.state is not before:
             self._reindex(entry, entry.task, before, now_ns)
-            self.unfinished += before.is_terminal - entry.state.is_terminal
+            was_terminal, is_terminal = before.is_terminal, entry.state.is_terminal
+            self.unfinished += was_terminal - is_terminal
             self._changed(entry)
-            return entry.state.is_terminal or before.is_terminal
+            return is_terminal or was_terminal
         if entry.why != why_before:
             self._changed(entry)
         return False
 
-    def _note_lapses(self, entry: Entry, now_ns: int) -> None:
-        """Put on record which claims had begun and hold no longer."""
+    def _ends(self, entry: Entry, now_ns: int) -> list[int]:
+        """When each claim that holds now will hold no longer; which had begun and hold no longer is put on record."""
+        ends: list[int] = []
         for key, lease in entry.claims.items():
-            if key not in entry.lapsed and lease.is_started and 0 < self._lapse_ns(entry, lease) <= now_ns:
-                entry.lapsed.add(key)
+            end_ns = self._lapse_ns(entry, lease)
+            if end_ns > now_ns:
+                ends.append(end_ns)
+            elif end_ns > 0 and lease.is_started and key not in entry.lapsed:
+                entry.lapsed |= {key}
                 if now_ns - self._presences[lease.agent].heard_ns < lease.lease_ns:
-                    entry.stalled.add(key)
+                    entry.stalled |= {key}
                     self._stalls.append(lease)
+        return ends
 
-    def _state(self, entry: Entry, task: Task, now_ns: int) -> tuple[TaskState, str]:
+    def _state(self, entry: Entry, task: Task, *, is_claimed: bool) -> tuple[TaskState, str]:
         """Where a task stands that has no result that counts."""
         if why := self._why_failed(entry, task):
             return TaskState.FAILED, why
-        if task.after and not all(self._is_done(bytes.fromhex(needed)) for needed in task.after):
+        if not all(map(self._is_done, entry.after)):
             return TaskState.WAITING, FOR_OTHERS
         if task.approver and not entry.approvals.get(bytes.fromhex(task.approver)):
             return TaskState.WAITING, FOR_APPROVAL
-        claimed = self.winner(entry, now_ns) is not None
-        return (TaskState.CLAIMED if claimed else TaskState.OPEN), ""
+        return (TaskState.CLAIMED if is_claimed else TaskState.OPEN), ""
 
     def _why_failed(self, entry: Entry, task: Task) -> str:
         """Why nobody need try any more; nothing where somebody may."""
-        for (agent, attempt), (_, failure) in sorted(entry.failures.items()) if entry.failures else ():
+        for (agent, attempt), (_, failure) in sorted(entry.failures.items()):
             if not failure.retryable and (agent, attempt) in entry.claims and self.is_trusted(agent):
                 return failure.reason
         if len(entry.attempts_over) >= ATTEMPTS_MAX:
@@ -434,9 +454,9 @@ class Board:
             return "its owner fell silent; whether it has taken effect is not known, and nobody takes it over"
         if task.approver and entry.approvals.get(bytes.fromhex(task.approver)) is False:
             return "its approval was refused"
-        for needed in task.after:
-            other = self.entries.get(bytes.fromhex(needed))
-            if other is not None and other.task is not None and other.state is TaskState.FAILED:
+        for needed in entry.after:
+            other = self.entries[needed]
+            if other.state is TaskState.FAILED and other.task is not None:
                 return f"what it comes after has failed: {other.task.what[:_WHAT_SHOWN]}"
         return ""
 
@@ -454,13 +474,11 @@ class Board:
             return self.is_trusted(entry.results[result].author)
         return verdict is ConsensusState.REACHED
 
-    def _attempts_over(self, entry: Entry) -> set[int]:
+    def _attempts_over(self, entry: Entry) -> frozenset[int]:
         """Attempts that came to nothing, of a task that has no result that counts.
 
         Those of agents that are not trusted are none: a few of them could else see to it that a task fails.
         """
-        if not entry.claims:
-            return set()
         over = {
             attempt for agent, attempt in entry.failures if (agent, attempt) in entry.claims and self.is_trusted(agent)
         }
@@ -472,7 +490,7 @@ class Board:
                 over.add(lease.attempt)  # and its result does not count
             elif lease.is_started and (key in entry.lapsed or self._presences[lease.agent].is_leaving):
                 over.add(lease.attempt)
-        return over
+        return frozenset(over)
 
     def _attempt_of(self, entry: Entry, found: Found) -> int:
         """The attempt that a result came of: its author's last one before it; 0 where none is known."""
@@ -496,12 +514,9 @@ class Board:
             return silent_ns
         return min(silent_ns, lease.since_ns + entry.task.run_s_max * _NS_PER_S)
 
-    def _plan_lapse(self, entry: Entry, now_ns: int) -> None:
+    def _plan_lapse(self, entry: Entry, ends: Sequence[int], now_ns: int) -> None:
         """See to it that the task is looked at again when some claim of it may have lapsed."""
-        if entry.state.is_terminal:
-            return
-        ends = [end for lease in entry.claims.values() if (end := self._lapse_ns(entry, lease)) > now_ns]
-        if ends and not now_ns < entry.planned_ns <= min(ends):
+        if ends and not entry.state.is_terminal and not now_ns < entry.planned_ns <= min(ends):
             entry.planned_ns = min(ends)
             heapq.heappush(self._lapses, (entry.planned_ns, entry.id))
 
@@ -517,9 +532,8 @@ class Board:
 
     def _wake_dependents_of(self, statement: bytes, now_ns: int) -> None:
         """Of tasks that come after a result by its own id."""
-        if statement in self.entries:
-            for dependent in self.entries[statement].dependents:
-                self._refresh(self.entries[dependent], now_ns)
+        for dependent in self._dependents.get(statement, ()):
+            self._refresh(self.entries[dependent], now_ns)
 
 
 def _precedence(task: bytes, lease: Lease) -> tuple[bool, int, bytes]:

@@ -48,6 +48,7 @@ class Lookout:
         news: all that came and is no part of the protocol, such as findings, in the order in which it came.
         to_approve: tasks that came to wait for an approval, in that order; some of them have it by now.
         rested: set when somebody begins to rest.
+        written: what bytes mean that somebody of this process is about to say, so that they need not be read.
     """
 
     def __init__(self, medium: Medium, *, told: Callable[[Entry | Element], None] = lambda _: None) -> None:
@@ -56,12 +57,12 @@ class Lookout:
         self.news: list[Signal] = []
         self.to_approve: list[Entry] = []
         self.rested = asyncio.Event()
+        self.written: dict[bytes, Payload] = {}
         self._medium = medium
         self._told = told
         self._judgements: dict[bytes, list[Judgement]] = {}
         self._trusts: dict[bytes, float] = {}
         self._sides: dict[bytes, set[bytes]] = {}
-        self._written: dict[tuple[bytes, bytes], Payload] = {}
         self._waiting: dict[str, dict[_Waiter, None]] = {}
         self._timed: dict[_Waiter, None] = {}
         self._resting = 0
@@ -136,13 +137,6 @@ class Lookout:
         positions = reading.positions if reading is not None else ()
         return [(one.author, one.reason) for one in positions if one.kind is StanceKind.OPPOSE]
 
-    def expect(self, author: bytes, encoded: bytes, payload: Payload | None) -> None:
-        """What the bytes mean that an author of this process says now, so that they need not be read; None after."""
-        if payload is None:
-            self._written.pop((author, encoded), None)
-        else:
-            self._written[author, encoded] = payload
-
     def _take(self, element: Element) -> None:
         now_ns = self.now_ns()
         if isinstance(element, Stance):
@@ -151,7 +145,7 @@ class Lookout:
             if self.board.task_of(element.statement) is not None:
                 self._rule(element.statement, now_ns)
         else:
-            payload = self.board.take(element, now_ns, self._written.get((element.author, element.payload)))
+            payload = self.board.take(element, now_ns, self.written.get(element.payload))
             if isinstance(payload, Result):
                 self.results.append((self.board.entries[bytes.fromhex(payload.task)], element.statement))
                 self._wake(CHECKS)

@@ -16,8 +16,6 @@ from smesh_core import DEFAULT_FIELD_ID, Observer, node_id, statement_id
 from smesh_core.payload import (
     Result,
     Task,
-    encode_payload,
-    payload_decay,
     payload_signal_type,
     payload_subject,
 )
@@ -28,18 +26,19 @@ from smesh_agent.work.agent import Agent
 from smesh_agent.work.approver import Approver
 from smesh_agent.work.board import TaskState
 from smesh_agent.work.lookout import Lookout
+from smesh_agent.work.saying import say
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
-    from smesh_runtime import Clock, Element, Medium
+    from smesh_runtime import Clock, Element
 
     from smesh_agent.work.agent import Profile
     from smesh_agent.work.approver import Ask
     from smesh_agent.work.board import Entry
     from smesh_agent.work.policy import Tempo
 
-__all__ = ["PERSON", "RUN_S_DEFAULT", "AgentReport", "Outcome", "TaskReport", "post", "run", "task_id"]
+__all__ = ["PERSON", "RUN_S_DEFAULT", "AgentReport", "Outcome", "TaskReport", "run", "task_id"]
 
 PERSON: Final = "person"
 """What the one who approves tasks is called in a run; a task that it must approve has ``node_id(PERSON)`` for it."""
@@ -179,7 +178,7 @@ async def run(
     asking: asyncio.Task[None] | None = None
     try:
         for task in tasks:
-            await post(reader, task, deadline_ns)
+            await say(reader, task, lookout, deadline_ns=deadline_ns)
         running = {agent.profile.name: asyncio.create_task(agent.run(), name=agent.profile.name) for agent in agents}
         started(dict(running))
         watching(lookout)
@@ -210,22 +209,6 @@ async def run(
         lookout.close()
         for medium in (reader, person, *media):
             await medium.close()
-
-
-async def post(medium: Medium, task: Task, deadline_ns: int) -> bytes:
-    """Say that something is to be done; returns its id.
-
-    Raises:
-        InvalidSignalError: the deadline is too far away.
-    """
-    said = await medium.emit(
-        encode_payload(task),
-        type=payload_signal_type(task),
-        subject=payload_subject(task),
-        ttl_ns=max(1, deadline_ns - medium.clock.now_ns()),
-        decay=payload_decay(task),
-    )
-    return said.statement
 
 
 def task_id(task: Task, field_id: bytes = DEFAULT_FIELD_ID) -> bytes:
