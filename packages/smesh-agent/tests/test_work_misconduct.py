@@ -72,9 +72,8 @@ async def approves(task: Task, result) -> Opinion:
     return Opinion(supports=True, reason="it looks fine")
 
 
-async def outcome_of(profiles: list[Profile], seed: int):
+async def outcome_of(profiles: list[Profile], clock: VirtualClock, seed: int):
     """A run in virtual time; of each task, in the order in which they were done, who did it."""
-    clock = VirtualClock(10**18)
     tasks = [Task(what=f"Count the frogs of pond {n}", skill="count", key=f"{n}") for n in range(100, 100 + TASKS)]
     running = asyncio.ensure_future(run(tasks, profiles, clock=clock, tempo=TEMPO, seed=seed))
     for _ in range(200_000):
@@ -87,12 +86,11 @@ async def outcome_of(profiles: list[Profile], seed: int):
     raise AssertionError(f"the run of seed {seed} does not end")
 
 
-def paced(work):
+def paced(work, clock: VirtualClock):
     """Takes a moment, so that agents take turns."""
 
     async def slower(task: Task, before) -> Answer:
-        for _ in range(3):
-            await asyncio.sleep(0)
+        await clock.sleep(0.05)
         return await work(task, before)
 
     return slower
@@ -101,10 +99,11 @@ def paced(work):
 @pytest.mark.parametrize("misconduct", ["garbage", "plagiarism"])
 async def test_bad_work_is_done_again_by_others_and_costs_influence(misconduct: str) -> None:
     for seed in SEEDS:
+        clock = VirtualClock(10**18)
         bad = garbage if misconduct == "garbage" else plagiarist()
-        workers = [Profile(name=f"honest {n}", skills=("count",), work=paced(honest)) for n in range(3)]
-        liar = Profile(name="bad", skills=("count",), work=paced(bad))
-        outcome = await outcome_of([*workers, liar, *checkers()], seed)
+        workers = [Profile(name=f"honest {n}", skills=("count",), work=paced(honest, clock)) for n in range(3)]
+        liar = Profile(name="bad", skills=("count",), work=paced(bad, clock))
+        outcome = await outcome_of([*workers, liar, *checkers()], clock, seed)
         trust = {agent.name: agent.trust for agent in outcome.agents}
         done = {agent.name: agent.done for agent in outcome.agents}
         assert [task.state for task in outcome.tasks] == ["done"] * TASKS, seed
@@ -117,25 +116,26 @@ async def test_bad_work_is_done_again_by_others_and_costs_influence(misconduct: 
 
 
 async def test_who_approves_everything_is_not_believed_for_long() -> None:
-    """Half of all results are wrong, and the flatterer likes them all."""
+    """Two thirds of all results are wrong, and the flatterer likes them all. (Of a half it would be right as often.)"""
 
     async def sloppy(task: Task, before) -> Answer:
         answer = await honest(task, before)
-        is_wrong = drawn(task.what, asyncio.current_task().get_name())[0] % 2
+        is_wrong = drawn(task.what, asyncio.current_task().get_name())[0] % 3
         return Answer(output=answer.output.replace(" frogs", "0 frogs")) if is_wrong else answer
 
     believed: list[float] = []
     for seed in SEEDS:
-        workers = [Profile(name=f"sloppy {n}", skills=("count",), work=paced(sloppy)) for n in range(8)]
+        clock = VirtualClock(10**18)
+        workers = [Profile(name=f"sloppy {n}", skills=("count",), work=paced(sloppy, clock)) for n in range(8)]
         flatterer = Profile(name="flatterer", check=approves, checks_all=True, lineage="flatterer")
-        outcome = await outcome_of([*workers, *checkers(), flatterer], seed)
+        outcome = await outcome_of([*workers, *checkers(), flatterer], clock, seed)
         trust = {agent.name: agent.trust for agent in outcome.agents}
         believed.append(trust["flatterer"])
         assert trust["flatterer"] < min(trust["counts"], trust["counts again"]), seed
         results = [task for task in outcome.tasks if task.state == "done"]
-        assert len(results) > 5, seed
+        assert len(results) >= 5, seed
         assert all(f" {task.what[-3:]} frogs" in task.result.output for task in results), seed
-    assert statistics.median(believed) < 0.1, believed
+    assert statistics.median(believed) < TRUST_FLOOR, believed
 
 
 async def test_honest_agents_are_not_harmed_by_a_single_accuser() -> None:
@@ -145,9 +145,10 @@ async def test_honest_agents_are_not_harmed_by_a_single_accuser() -> None:
         return Opinion(supports=False, reason="I do not like it")
 
     for seed in SEEDS:
-        workers = [Profile(name=f"honest {n}", skills=("count",), work=paced(honest)) for n in range(3)]
+        clock = VirtualClock(10**18)
+        workers = [Profile(name=f"honest {n}", skills=("count",), work=paced(honest, clock)) for n in range(3)]
         accuser = Profile(name="accuser", check=accuses, checks_all=True, lineage="accuser")
-        outcome = await outcome_of([*workers, *checkers(), accuser], seed)
+        outcome = await outcome_of([*workers, *checkers(), accuser], clock, seed)
         trust = {agent.name: agent.trust for agent in outcome.agents}
         assert {(task.state, task.results, task.rejected) for task in outcome.tasks} == {("done", 1, 0)}, seed
         assert trust["accuser"] < TRUST_FLOOR < 0.9 < min(trust[f"honest {n}"] for n in range(3)), seed

@@ -187,10 +187,7 @@ class Agent:
                 if choice is not None and choice.due_ns <= now_ns:
                     await self._attempt(choice)
                 else:
-                    lapse_ns = self._lookout.board.next_lapse_ns()
-                    times = [time for time in (choice and choice.due_ns, lapse_ns) if time is not None]
-                    await self._lookout.wait(self._wanted, min(times, default=None))
-                    self._lookout.board.advance(self._lookout.now_ns())
+                    await self._lookout.wait(self._wanted, None if choice is None else choice.due_ns)
         finally:
             pulse.cancel()
 
@@ -297,13 +294,16 @@ class Agent:
             return
 
     async def _pulse(self) -> None:
-        """While a task is held: show signs of life, and end work that others have by now, or that takes too long."""
+        """Again and again: see which claims have lapsed.
+
+        While a task is held: show signs of life, and end work that others have by now, or that takes too long.
+        """
         while True:
             await self._medium.clock.sleep(self._beat_s)
-            if self._held is None:
-                continue
             held, now_ns = self._held, self._lookout.now_ns()
             self._lookout.board.advance(now_ns)
+            if held is None:
+                continue
             if not self._is_ours(held.entry):
                 self._end_work(held, is_late=False)
                 continue

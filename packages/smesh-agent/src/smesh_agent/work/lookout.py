@@ -47,7 +47,8 @@ class Lookout:
         results: all results that came, with their tasks, in the order in which they came.
         news: all that came and is no part of the protocol, such as findings, in the order in which it came.
         to_approve: tasks that came to wait for an approval, in that order; some of them have it by now.
-        rested: set when somebody begins to rest.
+        live: how many take part in the run, agents and whoever approves, and have not ended.
+        rested: set when all of them rest.
         written: what bytes mean that somebody of this process is about to say, so that they need not be read.
     """
 
@@ -56,6 +57,7 @@ class Lookout:
         self.results: list[tuple[Entry, bytes]] = []
         self.news: list[Signal] = []
         self.to_approve: list[Entry] = []
+        self.live = 0
         self.rested = asyncio.Event()
         self.written: dict[bytes, Payload] = {}
         self._medium = medium
@@ -64,7 +66,6 @@ class Lookout:
         self._trusts: dict[bytes, float] = {}
         self._sides: dict[bytes, set[bytes]] = {}
         self._waiting: dict[str, dict[_Waiter, None]] = {}
-        self._timed: dict[_Waiter, None] = {}
         self._resting = 0
         self._observer = medium.observer
         self._end = medium.listen(self._take)
@@ -169,9 +170,8 @@ class Lookout:
         elif entry.state is TaskState.WAITING and entry.why == FOR_APPROVAL:
             self.to_approve.append(entry)
             self._wake(APPROVALS)
-        if self._timed and entry.state.is_terminal and self.board.next_lapse_ns() is None:
-            for waiter in list(self._timed):  # what they waited for to lapse is over
-                self._rouse(waiter)
+        if self._resting >= self.live:  # perhaps it was only for this claim to lapse
+            self.rested.set()
         self._told(entry)
 
     # ---- waiting
@@ -197,10 +197,10 @@ class Lookout:
             delay_s = max(0.0, (until_ns - self.now_ns()) / 1e9)
             timer = asyncio.ensure_future(self._medium.clock.sleep(delay_s))
             timer.add_done_callback(lambda _: self._rouse(waiter))
-            self._timed[waiter] = None
         else:
             self._resting += 1
-            self.rested.set()
+            if self._resting >= self.live:
+                self.rested.set()
         try:
             await waiter.roused
         finally:
@@ -209,7 +209,6 @@ class Lookout:
                 self._waiting[what].pop(waiter, None)
             if timer is not None:
                 timer.cancel()
-                del self._timed[waiter]
 
     def _wake(self, what: str) -> None:
         for waiter in list(self._waiting.get(what, ())):

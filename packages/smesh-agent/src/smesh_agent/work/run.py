@@ -185,7 +185,7 @@ async def run(
         if ask is not None:
             approver = Approver(person, lookout, ask, deadline_ns=deadline_ns)
             asking = running[PERSON] = asyncio.create_task(approver.run(), name=PERSON)
-        interrupted = await _at_rest(lookout, list(running.values()), stop)
+        interrupted = await _at_rest(lookout, running, stop)
         states = {agent.profile.name: _state_of(agent, running[agent.profile.name]) for agent in agents}
         for one in running.values():
             one.cancel()
@@ -223,16 +223,26 @@ def task_id(task: Task, field_id: bytes = DEFAULT_FIELD_ID) -> bytes:
     return statement_id(field_id, payload_signal_type(task), shared=about)
 
 
-async def _at_rest(lookout: Lookout, agents: Sequence[asyncio.Task[None]], stop: asyncio.Event | None) -> bool:
-    """Wait until all that live are at rest, or to be told to stop; returns whether it was the latter."""
-    for agent in agents:
-        agent.add_done_callback(lambda _: lookout.rested.set())
+async def _at_rest(lookout: Lookout, running: dict[str, asyncio.Task[None]], stop: asyncio.Event | None) -> bool:
+    """Wait until all that live are at rest, or to be told to stop; returns whether it was the latter.
+
+    While a claim holds they are not: should its agent be dead, somebody else has the task when it lapses.
+    """
+
+    def ended(_: object) -> None:
+        lookout.live -= 1
+        lookout.rested.set()
+
+    lookout.live = len(running)
+    for one in running.values():
+        one.add_done_callback(ended)
     stopping = asyncio.create_task(stop.wait()) if stop is not None else None
     if stopping is not None:
         stopping.add_done_callback(lambda _: lookout.rested.set())
     try:
         while stop is None or not stop.is_set():
-            if lookout.resting >= sum(not agent.done() for agent in agents):
+            alive = {name for name, one in running.items() if not one.done()}
+            if lookout.resting >= len(alive) and (alive <= {PERSON} or lookout.board.next_lapse_ns() is None):
                 return False
             lookout.rested.clear()
             await lookout.rested.wait()
