@@ -72,7 +72,7 @@ def test_a_task_is_open_claimed_done(board, speaker) -> None:
     assert list(board.open_tasks("s", 9)) == []
     board.take(result := speaker.answers(ADA, task), 2)
     assert (state(board, task), board.unfinished) == (TaskState.DONE, 0)
-    assert board.result_of(board.entries[task.statement]) == result.statement
+    assert board.entries[task.statement].result == result.statement
 
 
 def test_open_tasks_come_by_priority_then_in_the_order_they_were_heard_of(board, speaker) -> None:
@@ -244,7 +244,7 @@ def test_a_rejected_result_opens_its_task_again(board, speaker) -> None:
     board.take(right := speaker.answers(BO, task, "right"), 3)
     assert state(board, task) is TaskState.DONE
     board.rule(wrong.statement, ConsensusState.OPEN, 4)  # consensus is never latched
-    assert board.result_of(board.entries[task.statement]) == min(wrong.statement, right.statement)
+    assert board.entries[task.statement].result == min(wrong.statement, right.statement)
 
 
 def test_what_nobody_trusts_holds_nothing(speaker) -> None:
@@ -383,7 +383,7 @@ def test_the_order_and_repetition_of_what_is_heard_change_nothing(parts, order, 
     for task in (first, second):
         a, b = one.entries[task.statement], other.entries[task.statement]
         assert (a.state, a.why, one.next_attempt(a)) == (b.state, b.why, other.next_attempt(b))
-        assert one.result_of(a) == other.result_of(b)
+        assert a.result == b.result
         winners = [board.winner(entry, 0) for board, entry in ((one, a), (other, b))]
         assert len({lease and (lease.agent, lease.attempt, lease.is_started) for lease in winners}) == 1
     assert one.unfinished == other.unfinished

@@ -227,6 +227,8 @@ _TYPES: Final[dict[type, SignalType]] = {
     TestResult: SignalType.DATA,
     Approval: SignalType.COORDINATION,
 }
+_ABOUT: Final = frozenset({Task, Finding, Review, TestResult, Approval})
+"""Kinds at which several authors can meet."""
 _DECAYS: Final[dict[type, DecayCurve]] = {Claim: DecayCurve.LINEAR, Heartbeat: DecayCurve.EXPONENTIAL}
 
 
@@ -266,6 +268,8 @@ def payload_subject(payload: Payload, encoded: bytes | None = None) -> bytes | N
 
 def _subject_of(payload: Payload, encoded: bytes) -> bytes | None:
     """See `payload_subject`; the bytes are as they came, for a later version hashes what it has appended too."""
+    if type(payload) not in _ABOUT:
+        return None
     match payload:
         case Task(key=key) if key:
             return subject("task", key, hashlib.sha256(encoded).digest())

@@ -29,15 +29,16 @@ import heapq
 from collections import deque
 from enum import Enum
 from types import MappingProxyType
-from typing import TYPE_CHECKING, Any, Final, NamedTuple
+from typing import TYPE_CHECKING, Any, Final
 
+import msgspec
 from smesh_core import ConsensusState, Signal, Stance, StanceKind
 from smesh_core.errors import PayloadError
 from smesh_core.limits import TRUST_DEFAULT
 from smesh_core.payload import Approval, Claim, Failure, Heartbeat, Result, Task, payload_of
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Mapping, Sequence
+    from collections.abc import Callable, Iterator, Mapping
 
     from smesh_core.payload import Payload
     from smesh_runtime import Element
@@ -53,11 +54,16 @@ FOR_OTHERS, FOR_APPROVAL = "for what it comes after", "for approval"
 """Why a task waits."""
 _WHAT_SHOWN: Final = 80
 _NOTHING: Final[Mapping[Any, Any]] = MappingProxyType({})
+_NO_ATTEMPTS: Final[frozenset[int]] = frozenset()
 _NS_PER_S: Final = 10**9
 
 
 class TaskState(Enum):
-    """Where a task stands."""
+    """Where a task stands.
+
+    Attributes:
+        is_terminal: whether nobody has anything left to do about it.
+    """
 
     WAITING = "waiting"
     OPEN = "open"
@@ -65,13 +71,11 @@ class TaskState(Enum):
     DONE = "done"
     FAILED = "failed"
 
-    @property
-    def is_terminal(self) -> bool:
-        """Whether nobody has anything left to do about it."""
-        return self is TaskState.DONE or self is TaskState.FAILED
+    def __init__(self, word: str) -> None:
+        self.is_terminal = word in {"done", "failed"}
 
 
-class Lease(NamedTuple):
+class Lease(msgspec.Struct, frozen=True, gc=False):
     """A claim, as it was taken in.
 
     Attributes:
@@ -93,7 +97,7 @@ class Lease(NamedTuple):
     claim: bytes
 
 
-class Found(NamedTuple):
+class Found(msgspec.Struct, frozen=True, gc=False):
     """A result, as it was taken in: who says it, under which sequence number, and what."""
 
     author: bytes
@@ -109,6 +113,7 @@ class Entry:
         "approvals",
         "attempts_over",
         "claims",
+        "counting",
         "failures",
         "first_ns",
         "id",
@@ -116,6 +121,7 @@ class Entry:
         "open_since_ns",
         "order",
         "planned_ns",
+        "result",
         "results",
         "stalled",
         "state",
@@ -134,6 +140,8 @@ class Entry:
         self.open_since_ns = 0
         self.after: tuple[bytes, ...] = ()
         self.claims: dict[tuple[bytes, int], Lease] = {}
+        self.result: bytes | None = None  # that it is done by: of those that count the one of lowest id
+        self.counting = 0  # results that count: not rejected, and by agents that are trusted or with support
         self.results: dict[bytes, Found] = {}
         self.planned_ns = 0
         # Most tasks have none of these, so the empty ones are shared: they are replaced and never changed.
@@ -142,10 +150,10 @@ class Entry:
         self.withdrawals: Mapping[tuple[bytes, int], int] = _NOTHING
         self.lapsed: frozenset[tuple[bytes, int]] = frozenset()
         self.stalled: frozenset[tuple[bytes, int]] = frozenset()
-        self.attempts_over: frozenset[int] = frozenset()
+        self.attempts_over: frozenset[int] = _NO_ATTEMPTS
 
 
-class _Presence(NamedTuple):
+class _Presence(msgspec.Struct, frozen=True, gc=False):
     """The newest that was heard of an agent."""
 
     seq: int
@@ -264,8 +272,8 @@ class Board:
 
     def open_tasks(self, skill: str, limit: int) -> Iterator[Entry]:
         """The first open tasks that need a skill: highest priority first, then longest known."""
-        held = self._open.get(skill, ())
-        return (self.entries[held[place][2]] for place in range(min(limit, len(held))))
+        for _, _, identity in self._open.get(skill, ())[:limit]:
+            yield self.entries[identity]
 
     def winner(self, entry: Entry, now_ns: int) -> Lease | None:
         """Whose claim of a task holds; the same for all who know the same claims and hold the same agents for alive."""
@@ -273,14 +281,6 @@ class Board:
         if len(holding) < 2:
             return holding[0] if holding else None
         return min(holding, key=lambda lease: _precedence(entry.id, lease))
-
-    def result_of(self, entry: Entry) -> bytes | None:
-        """The statement of the result that a task is done by: not rejected, and of several the one of lowest id."""
-        return min(self.results_of(entry), default=None)
-
-    def results_of(self, entry: Entry) -> list[bytes]:
-        """The statements of all results that count: not rejected, and by agents that are trusted or with support."""
-        return [one for one in entry.results if self._counts(entry, one)]
 
     def task_of(self, result: bytes) -> Entry | None:
         """The task that a statement is a result of; None where it is none."""
@@ -292,9 +292,8 @@ class Board:
         found: dict[str, Result] = {}
         for needed in task.after:
             entry = self.task_of(bytes.fromhex(needed)) or self.entries[bytes.fromhex(needed)]
-            result = self.result_of(entry)
-            if result is not None:
-                found[needed] = entry.results[result].result
+            if entry.result is not None:
+                found[needed] = entry.results[entry.result].result
         return found
 
     def reconsider(self, agent: bytes, now_ns: int) -> None:
@@ -400,13 +399,15 @@ class Board:
         if entry.task is None:
             return False
         before, why_before = entry.state, entry.why
-        if entry.results and self.result_of(entry) is not None:  # nothing else matters then
-            entry.state, entry.why, entry.attempts_over = TaskState.DONE, "", frozenset()
+        counting = [one for one in entry.results if self._counts(entry, one)] if entry.results else ()
+        entry.counting, entry.result = len(counting), min(counting) if counting else None
+        if counting:  # nothing else matters then
+            entry.state, entry.why, entry.attempts_over = TaskState.DONE, "", _NO_ATTEMPTS
         else:
-            ends = self._ends(entry, now_ns) if entry.claims else ()
-            entry.attempts_over = self._attempts_over(entry) if entry.claims else frozenset()
+            ends, entry.attempts_over = self._look_at_claims(entry, now_ns) if entry.claims else ([], _NO_ATTEMPTS)
             entry.state, entry.why = self._state(entry, entry.task, is_claimed=bool(ends))
-            self._plan_lapse(entry, ends, now_ns)
+            if ends and not entry.state.is_terminal:
+                self._plan_lapse(entry, min(ends), now_ns)
         if entry.state is not before:
             self._reindex(entry, entry.task, before, now_ns)
             was_terminal, is_terminal = before.is_terminal, entry.state.is_terminal
@@ -417,25 +418,11 @@ class Board:
             self._changed(entry)
         return False
 
-    def _ends(self, entry: Entry, now_ns: int) -> list[int]:
-        """When each claim that holds now will hold no longer; which had begun and hold no longer is put on record."""
-        ends: list[int] = []
-        for key, lease in entry.claims.items():
-            end_ns = self._lapse_ns(entry, lease)
-            if end_ns > now_ns:
-                ends.append(end_ns)
-            elif end_ns > 0 and lease.is_started and key not in entry.lapsed:
-                entry.lapsed |= {key}
-                if now_ns - self._presences[lease.agent].heard_ns < lease.lease_ns:
-                    entry.stalled |= {key}
-                    self._stalls.append(lease)
-        return ends
-
     def _state(self, entry: Entry, task: Task, *, is_claimed: bool) -> tuple[TaskState, str]:
         """Where a task stands that has no result that counts."""
         if why := self._why_failed(entry, task):
             return TaskState.FAILED, why
-        if not all(map(self._is_done, entry.after)):
+        if entry.after and not all(map(self._is_done, entry.after)):
             return TaskState.WAITING, FOR_OTHERS
         if task.approver and not entry.approvals.get(bytes.fromhex(task.approver)):
             return TaskState.WAITING, FOR_APPROVAL
@@ -474,23 +461,30 @@ class Board:
             return self.is_trusted(entry.results[result].author)
         return verdict is ConsensusState.REACHED
 
-    def _attempts_over(self, entry: Entry) -> frozenset[int]:
-        """Attempts that came to nothing, of a task that has no result that counts.
+    def _look_at_claims(self, entry: Entry, now_ns: int) -> tuple[list[int], frozenset[int]]:
+        """Of a task that has no result that counts: when each claim that holds now ends, and which attempts are over.
 
-        Those of agents that are not trusted are none: a few of them could else see to it that a task fails.
+        Attempts of agents that are not trusted are never over: a few of them could else see to it that a task fails.
+        Which claims had begun and hold no longer is put on record.
         """
-        over = {
-            attempt for agent, attempt in entry.failures if (agent, attempt) in entry.claims and self.is_trusted(agent)
-        }
+        ends: list[int] = []
+        over: set[int] = set()
         answered = {(found.author, self._attempt_of(entry, found)) for found in entry.results.values()}
         for key, lease in entry.claims.items():
-            if not self.is_trusted(lease.agent):
-                continue
-            if key in answered:
-                over.add(lease.attempt)  # and its result does not count
-            elif lease.is_started and (key in entry.lapsed or self._presences[lease.agent].is_leaving):
+            end_ns = self._lapse_ns(entry, lease)
+            if end_ns > now_ns:
+                ends.append(end_ns)
+            elif end_ns > 0 and lease.is_started and key not in entry.lapsed:
+                entry.lapsed |= {key}
+                if now_ns - self._presences[lease.agent].heard_ns < lease.lease_ns:
+                    entry.stalled |= {key}
+                    self._stalls.append(lease)
+            has_ended = key in entry.failures or key in answered
+            if not has_ended and lease.is_started:
+                has_ended = key in entry.lapsed or self._presences[lease.agent].is_leaving
+            if has_ended and self.is_trusted(lease.agent):
                 over.add(lease.attempt)
-        return frozenset(over)
+        return ends, frozenset(over) if over else _NO_ATTEMPTS
 
     def _attempt_of(self, entry: Entry, found: Found) -> int:
         """The attempt that a result came of: its author's last one before it; 0 where none is known."""
@@ -502,23 +496,25 @@ class Board:
         key = lease.agent, lease.attempt
         presence = self._presences[lease.agent]
         if (
-            entry.withdrawals.get(key, -1) > lease.seq
+            presence.is_leaving
             or key in entry.failures
-            or presence.is_leaving
+            or (entry.withdrawals and entry.withdrawals.get(key, -1) > lease.seq)
             or not self.is_trusted(lease.agent)
-            or any(found.author == lease.agent and found.seq > lease.seq for found in entry.results.values())
         ):
             return 0
+        for found in entry.results.values():
+            if found.author == lease.agent and found.seq > lease.seq:
+                return 0
         silent_ns = presence.heard_ns + lease.lease_ns
         if not lease.is_started or entry.task is None:
             return silent_ns
         return min(silent_ns, lease.since_ns + entry.task.run_s_max * _NS_PER_S)
 
-    def _plan_lapse(self, entry: Entry, ends: Sequence[int], now_ns: int) -> None:
+    def _plan_lapse(self, entry: Entry, end_ns: int, now_ns: int) -> None:
         """See to it that the task is looked at again when some claim of it may have lapsed."""
-        if ends and not entry.state.is_terminal and not now_ns < entry.planned_ns <= min(ends):
-            entry.planned_ns = min(ends)
-            heapq.heappush(self._lapses, (entry.planned_ns, entry.id))
+        if not now_ns < entry.planned_ns <= end_ns:
+            entry.planned_ns = end_ns
+            heapq.heappush(self._lapses, (end_ns, entry.id))
 
     def _reindex(self, entry: Entry, task: Task, before: TaskState, now_ns: int) -> None:
         """Keep the open tasks of each skill in order."""

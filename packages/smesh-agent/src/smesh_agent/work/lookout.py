@@ -61,6 +61,7 @@ class Lookout:
         self.rested = asyncio.Event()
         self.written: dict[bytes, Payload] = {}
         self._medium = medium
+        self._clock = medium.clock
         self._told = told
         self._judgements: dict[bytes, list[Judgement]] = {}
         self._trusts: dict[bytes, float] = {}
@@ -76,7 +77,7 @@ class Lookout:
 
     def now_ns(self) -> int:
         """The observer's own time."""
-        return self._medium.clock.monotonic_ns()
+        return self._clock.monotonic_ns()
 
     # ---- trust
 

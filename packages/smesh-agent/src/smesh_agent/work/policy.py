@@ -170,7 +170,7 @@ def _may_run(entry: Entry, agent: bytes) -> bool:
 
 
 def _wait_s(entry: Entry, agent: bytes, attempt: int, threshold: float, tempo: Tempo, seed: int) -> float:
-    if any(tried == agent for tried, _ in entry.failures):
+    if entry.failures and any(tried == agent for tried, _ in entry.failures):
         return tempo.longest_s  # somebody else may do better; if nobody does, it tries again
     if entry.task is None or tempo.tau_s <= 0.0:
         return 0.0

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import asyncio
 import time
+from collections import defaultdict
 from typing import TYPE_CHECKING, Final
 
 import msgspec
@@ -29,7 +30,7 @@ from smesh_agent.work.lookout import Lookout
 from smesh_agent.work.saying import say
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Callable, Iterable, Sequence
 
     from smesh_runtime import Clock, Element
 
@@ -193,11 +194,12 @@ async def run(
         if asking is not None and not asking.cancelled() and (error := asking.exception()) is not None:
             raise error
         names = {medium.identity: agent.profile.name for agent, medium in zip(agents, media, strict=True)}
+        tallies = _tallies(lookout.board.entries.values())
         return Outcome(
             tasks=[_task_report(lookout, entry, names) for entry in lookout.board.entries.values() if entry.task],
             agents=[
-                _agent_report(lookout, medium.identity, agent, states[agent.profile.name])
-                for agent, medium in zip(agents, media, strict=True)
+                _agent_report(agent, states[name], tallies.get(node, _Tally()), lookout.trust(node))
+                for agent, (node, name) in zip(agents, names.items(), strict=True)
             ],
             interrupted=interrupted,
             duration_s=time.perf_counter() - begun_s,
@@ -264,10 +266,10 @@ def _state_of(agent: Agent, running: asyncio.Task[None]) -> str:
 
 
 def _task_report(lookout: Lookout, entry: Entry, names: dict[bytes, str]) -> TaskReport:
-    task, result = entry.task, lookout.board.result_of(entry)
+    task = entry.task
     if task is None:
         raise AssertionError("only what is known is reported")
-    found = entry.results[result] if result is not None else None
+    found = entry.results[entry.result] if entry.result is not None else None
     return TaskReport(
         id=entry.id.hex(),
         what=task.what,
@@ -276,8 +278,8 @@ def _task_report(lookout: Lookout, entry: Entry, names: dict[bytes, str]) -> Tas
         why=entry.why,
         result=found.result if found is not None else None,
         by=_named(found.author, names) if found is not None else "",
-        results=(counting := len(lookout.board.results_of(entry))),
-        rejected=len(entry.results) - counting,
+        results=entry.counting,
+        rejected=len(entry.results) - entry.counting,
         attempts=len({lease.attempt for lease in entry.claims.values() if lease.is_started}),
         failures=_failures(entry, names) if entry.failures or entry.lapsed else [],
         objections=_objections(lookout, entry, names),
@@ -297,26 +299,42 @@ def _failures(entry: Entry, names: dict[bytes, str]) -> list[str]:
 def _objections(lookout: Lookout, entry: Entry, names: dict[bytes, str]) -> list[str]:
     """Who opposes results of a task and why."""
     said = [objection for one in sorted(entry.results) for objection in lookout.objections(one)]
-    return list(dict.fromkeys(f"{_named(author, names)}: {reason}" for author, reason in said))
+    return list(dict.fromkeys(f"{_named(author, names)}: {reason}" for author, reason in said)) if said else []
 
 
-def _agent_report(lookout: Lookout, node: bytes, agent: Agent, state: str) -> AgentReport:
-    board = lookout.board
-    own = [found.result for entry in board.entries.values() for found in entry.results.values() if found.author == node]
-    done = sum(
-        entry.results[result].author == node
-        for entry in board.entries.values()
-        if (result := board.result_of(entry)) is not None
-    )
+class _Tally:
+    """What one agent has done, as far as the board knows."""
+
+    def __init__(self) -> None:
+        self.done = self.failed = self.tokens_in = self.tokens_out = 0
+        self.cost_usd = 0.0
+
+
+def _tallies(entries: Iterable[Entry]) -> dict[bytes, _Tally]:
+    """What each agent has done, by its node id."""
+    tallies: defaultdict[bytes, _Tally] = defaultdict(_Tally)
+    for entry in entries:
+        for agent, _ in entry.failures:
+            tallies[agent].failed += 1
+        for statement, found in entry.results.items():
+            tally, result = tallies[found.author], found.result
+            tally.done += statement == entry.result
+            tally.tokens_in += result.tokens_in
+            tally.tokens_out += result.tokens_out
+            tally.cost_usd += result.cost_usd
+    return tallies
+
+
+def _agent_report(agent: Agent, state: str, tally: _Tally, trust: float) -> AgentReport:
     return AgentReport(
         name=agent.profile.name,
         state=state,
-        done=done,
-        failed=sum(author == node for entry in board.entries.values() for author, _ in entry.failures),
-        trust=lookout.trust(node),
-        tokens_in=sum(said.tokens_in for said in own),
-        tokens_out=sum(said.tokens_out for said in own),
-        cost_usd=sum(said.cost_usd for said in own),
+        done=tally.done,
+        failed=tally.failed,
+        trust=trust,
+        tokens_in=tally.tokens_in,
+        tokens_out=tally.tokens_out,
+        cost_usd=tally.cost_usd,
         errors=list(agent.errors),
     )
 
