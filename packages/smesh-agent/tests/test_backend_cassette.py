@@ -10,6 +10,7 @@ import stat
 import subprocess
 import sys
 import textwrap
+import threading
 from pathlib import Path
 
 import msgspec
@@ -337,13 +338,65 @@ async def test_an_error_of_somebody_elses_kind_is_replayed_as_the_nearest_of_our
     assert await heard(Cassette.read(path).backend(), asked()) == [(OverloadedError, "fake", "no", 3.0)]
 
 
-async def test_half_a_character_is_refused_before_anything_is_asked(path) -> None:
+@pytest.mark.parametrize(
+    ("request_", "why"),
+    [(asked("\ud800"), "surrogate"), (asked(schema={"a": object()}), "cannot be written as JSON")],
+)
+async def test_what_is_no_json_is_refused_before_anything_is_asked(path, request_, why) -> None:
     inner = Fake(completed())
     keeper = recording(path)
-    with pytest.raises(RequestRejectedError, match="surrogate"):
-        await anext(keeper.of(inner).stream(asked("\ud800")))
+    with pytest.raises(RequestRejectedError, match=why):
+        await anext(keeper.of(inner).stream(request_))
     keeper.close()
     assert inner.requests == []
+
+
+@pytest.mark.parametrize("answer", [pieces("a\ud800"), wants("t", a="\ud800")])
+async def test_half_a_character_in_an_answer_is_told_and_the_recording_goes_on(path, answer) -> None:
+    keeper = recording(path)
+    backend = keeper.of(Fake(answer, pieces("b")))
+    with pytest.raises(CassetteError, match="half of a surrogate pair in an answer"):
+        await heard_or_raised(backend, asked())
+    assert (await heard(backend, asked()))[-1].text == "b"
+    keeper.close()
+    assert Cassette.read(path).left == 1
+
+
+async def test_what_is_being_written_when_a_call_is_cancelled_is_written(path, monkeypatch) -> None:
+    begun, may_end, sync = threading.Event(), threading.Event(), os.fsync
+
+    def slow(file):
+        begun.set()
+        may_end.wait(20)
+        sync(file)
+
+    keeper = recording(path)
+    monkeypatch.setattr(os, "fsync", slow)
+    task = asyncio.create_task(heard(keeper.of(Fake(pieces("a"))), asked()))
+    try:
+        assert await asyncio.to_thread(begun.wait, 20)
+        task.cancel()
+        for _ in range(20):
+            await asyncio.sleep(0)
+        assert not task.done()  # or whoever waits for it would close the recording too early
+    finally:
+        may_end.set()
+    with pytest.raises(asyncio.CancelledError):
+        await task
+    keeper.close()
+    assert (await heard(Cassette.read(path).backend(), asked()))[-1].text == "a"
+
+
+async def test_what_its_name_calls_a_credential_does_not_reach_the_file(path) -> None:
+    call = ToolCall("1", "login", {"user": "joe", "with": [{"password": "hunter2"}]})
+    said = Message(role="assistant", calls=(call,))
+    request = msgspec.structs.replace(asked(), messages=(said, *asked().messages))
+    arguments = {"password": "hunter2"}
+    (came,) = await record(path, request, answers=[wants("login", **arguments)])
+    assert came[0].calls[0].arguments == arguments
+    assert "hunter2" not in path.read_text(encoding="utf-8")
+    replayed = await heard(Cassette.read(path).backend(), request)
+    assert replayed[0].calls[0].arguments == {"password": "«redacted:credential-1»"}
 
 
 async def test_pace_is_kept_only_when_asked_for(path) -> None:

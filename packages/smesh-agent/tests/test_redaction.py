@@ -132,6 +132,13 @@ def test_what_detect_secrets_calls_a_key_is_found(plugin: str, data: st.DataObje
         ("curl -H 'authorization: Basic cm9vdDpyb290'", "curl -H 'authorization: Basic «»'"),
         ("postgres://joe:k4Fz9qLw@db:5432/x", "postgres://joe:«»@db:5432/x"),
         ("https://hooks.slack.com/services/T0001/B0001/Xk9qLw2tRz81", "https://hooks.slack.com/services/«»"),
+        (f'{WORD} = "a[x]{{Xk9}}"', f'{WORD} = "«»"'),
+        (f'{WORD} = "%d0%b0%rst"', f'{WORD} = "«»"'),
+        (f'forgot_{WORD} = "forgot{WORD}"', f'forgot_{WORD} = "«»"'),
+        (f'{WORD} = "forgot-{WORD}"', f'{WORD} = "«»"'),
+        (f'reset_{WORD} = "Reset-{WORD}-1"', f'reset_{WORD} = "«»"'),
+        (f'{WORD} = "toolu_{ALNUM[:24]}"', f'{WORD} = "«»"'),
+        ('public String x = "' + ALNUM[:24] + '"', 'public String x = "«»"'),
         ('x = "' + ALNUM[:24] + '"', 'x = "«»"'),
         ("x = '9f8e7d6c5b4a39281706f5e4d3c2b1a0'", "x = '«»'"),
     ],
@@ -155,6 +162,18 @@ def test_values_are_found_by_what_stands_before_them(text: str, shown: str) -> N
         'token = "identifier"',
         "token = tokens[pos2]",
         "token=cfg.oauth2.token1",
+        f'{WORD} = r"([a-z0-9]{{24}})"',
+        f"{WORD} = r'(?=[^\\v]*)[^\\v,]'",
+        'token = r"[-!#$%&*+.^_|~0-9a-zA-Z]+"',
+        r"'://[^{}\s]+:([^{}\s]+)@'",
+        "version_pass = '%d.%d.%d-10-g92584ed'",
+        f'FORGOT_{WORD.upper()} = "forgot{WORD.title()}"',
+        f'{{"user.forgot_{WORD}": "forgot-{WORD}"}}',
+        f'"tool_use_id": "toolu_01{ALNUM[:22]}"',
+        f"(for example, `wrkspc_01{ALNUM[:22]}`)",
+        f'"public_key": "{ALNUM[:44]}"',
+        f"signature = '{ALNUM[:44]}'",
+        '"pip-26.3-py3-none-any.whl": "f3b60b20ffaadd4415ed7957212a38ac63fa4c5fa375bd0f4a797777940fad13"',
         "api_key = config.api_key2",
         "secret_file = '/run/secrets/db1'",
         "secret = '/run/secrets/db1'",
@@ -361,6 +380,11 @@ def test_secrets_of_an_environment() -> None:
 
 def test_half_a_pair_in_a_known_secret_breaks_nothing() -> None:
     assert redacted_text("a\udcffbcdefgh1 x", known=["a\udcffbcdefgh1"]) == "«redacted:known-secret-1» x"
+
+
+def test_what_is_but_its_name_is_no_secret_in_json_either() -> None:
+    assert Redactor().value({f"forgot_{WORD}": f"forgot-{WORD}"}) == {f"forgot_{WORD}": f"forgot-{WORD}"}
+    assert Redactor().value({WORD: f"forgot-{WORD}"}) == {WORD: "«redacted:credential-1»"}
 
 
 def test_redaction_loads_no_scanner() -> None:

@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 DEADLINE_S = 120
 """Beyond it a process counts as hung; on a busy machine everything takes its time."""
 
-_OURS = ("SMESH_", "ANTHROPIC_", "OLLAMA_", "RUFF_")
+_OURS = ("SMESH_", "ANTHROPIC_", "OLLAMA_", "OPENAI_", "RUFF_")
 
 
 @dataclass(frozen=True)

@@ -208,8 +208,44 @@ async def test_a_busy_loop_lets_the_thread_in_and_an_idle_one_need_not(
                             pass
                 assert bool(slept) is is_busy
                 await speaking
-            while journal._watching:  # noqa: ASYNC110 - it ends by itself
+            while journal._unfinished:  # noqa: ASYNC110 - it ends by itself
                 await asyncio.sleep(0.001)
+
+
+def test_each_event_loop_is_watched_once_whatever_others_say(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    watched: list[object] = []
+    monkeypatch.setattr(Journal, "_watch", lambda _, loop, *__: watched.append(loop))
+    loops = [asyncio.new_event_loop() for _ in range(2)]
+    with Journal(path) as journal:
+
+        async def say(seq: int) -> asyncio.Future[None]:
+            return journal.append(Signal(author=node_id("ada"), seq=seq, created_at_ns=NOW_NS))
+
+        with locked(path):
+            committing = [loops[seq % 2].run_until_complete(say(seq)) for seq in range(1, 21)]
+            for loop in loops:
+                loop.run_until_complete(asyncio.sleep(0.01))
+        for loop in loops:
+            loop.run_until_complete(asyncio.wait([one for one in committing if one.get_loop() is loop]))
+            loop.close()
+    assert watched == loops
+
+
+def test_a_loop_that_ended_early_is_not_waited_for_by_later_ones(path: Path) -> None:
+    with Journal(path) as journal:
+
+        async def leave() -> None:
+            journal.append(Signal(author=node_id("ada"), seq=1, created_at_ns=NOW_NS))
+
+        async def stay() -> None:
+            await journal.append(Signal(author=node_id("bo"), seq=1, created_at_ns=NOW_NS))
+            async with asyncio.timeout(10):
+                while asyncio.get_running_loop() in journal._unfinished:  # noqa: ASYNC110 - it ends by itself
+                    await asyncio.sleep(0.001)
+
+        with locked(path):
+            asyncio.run(leave())
+        asyncio.run(stay())
 
 
 # ---- when a commit fails

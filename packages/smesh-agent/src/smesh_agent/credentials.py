@@ -8,8 +8,9 @@ Four things are looked for:
 4. quoted strings that look drawn at random: in them the kind of character (lower case, upper case, digit) changes far
    more often than in words, numbers or alphabets.
 
-Names of fields (``password = "password"``), templates (``"${TOKEN}"``), placeholders (``changeme``) and code
-(``token = next(tokens)``) are no secrets. What cannot be told from ordinary words is not found: a passphrase in prose,
+Names of fields (``password = "password"``), templates (``"${TOKEN}"``), placeholders (``changeme``), regular
+expressions, code (``token = next(tokens)``), digests, public keys and signatures that are called so, and the ids that
+model APIs give out are no secrets. What cannot be told from ordinary words is not found: a passphrase in prose,
 a password without a digit that is not quoted, a secret in an encoding of its own.
 
 detect-secrets, which reviews rely on, finds lines; here the very characters are wanted, in a text of any origin, in
@@ -127,7 +128,9 @@ _NAME_LENGTH_MAX: Final = 64
 
 # What is no secret although it stands where one may.
 _TEMPLATE: Final = re.compile(
-    r"\A\$[A-Za-z_]|\$[{(]|\{\{|%s|%\(\w|\A[<{\[].*[>}\]]\Z|\A\{[\w.!:\[\]]{1,64}\}|\A(.)\1*\Z", re.DOTALL
+    r"\A\$[A-Za-z_]|\$[{(]|\{\{|%s|%[dr](?![A-Za-z0-9])|%\(\w|\A[<{\[].*[>}\]]\Z|\A\{[\w.!:\[\]]{1,64}\}|\A(.)\1*\Z"
+    r"|\[\^?[^\]\s]{1,64}\](?:[*+]|\{\d)",  # the last is of a regular expression
+    re.DOTALL,
 )
 _PATH: Final = re.compile(r"https?://[^@?=]*+|(?:~|\.{1,2})?/[\w./\-]*+|[A-Za-z_]++(?:\.[A-Za-z_]++)++")
 _WORD: Final = re.compile(r"[A-Z]+(?![a-z])|[A-Z]?[a-z]+")
@@ -147,9 +150,15 @@ _PLAIN_WORDS: Final = frozenset(
         "your",
     }
 )  # fmt: skip
+_SEPARATORS: Final = re.compile(r"[_\-.]")
 _UUID: Final = re.compile(r"[0-9a-fA-F]{8}(?:-[0-9a-fA-F]{4}){3}-[0-9a-fA-F]{12}")
 _HEX: Final = re.compile(r"[0-9a-f]+|[0-9A-F]+")
-_DIGEST: Final = re.compile(r"(?i:sha\d|md5|digest|hash|checksum|commit|revision|etag|fingerprint|integrity|uuid)")
+_DIGEST: Final = re.compile(
+    r"(?i:sha\d|md5|digest|hash|checksum|commit|revision|etag|fingerprint|integrity|uuid|\.(?:whl|tar|tgz|zip)\b)"
+)
+_PUBLIC: Final = re.compile(r"(?i:public(?:[_\-]?key)?|signature)\W{1,6}$")
+_GIVEN_OUT: Final = re.compile(r"(?:call|chatcmpl|msg|msgbatch|req|resp|srvtoolu|toolu|wrkspc)[_\-][A-Za-z0-9]+")
+"""Ids that model APIs give to calls, answers and the like."""
 _KINDS_OF_CHARACTERS: Final = str.maketrans(
     {
         **dict.fromkeys(map(chr, range(ord("a"), ord("z") + 1)), "a"),
@@ -173,7 +182,7 @@ def found(text: str) -> Iterator[Span]:
             if not _is_plain(match["secret"]):
                 yield Span(*match.span("secret"), "url-password")
     for match in _RANDOM.finditer(text):
-        if is_random(match["secret"]) and not _is_digest(text, match):
+        if is_random(match["secret"]) and not _is_public(text, match):
             yield Span(*match.span("secret"), "random-string")
     lower = _lowered(text)
     yield from _borne(text, lower)
@@ -183,7 +192,7 @@ def found(text: str) -> Iterator[Span]:
 def is_given_under(name: str, value: str) -> bool:
     """Whether a value is a credential because of the name under which it stands, a key of JSON for instance."""
     ending = [one for one in _names(name, _lowered(name)) if one.end == len(name)]
-    return bool(ending) and _is_given(value, is_strong=ending[-1].is_strong)
+    return bool(ending) and _is_given(value, is_strong=ending[-1].is_strong) and not _is_its_name(value, name)
 
 
 def _lowered(text: str) -> str:
@@ -263,7 +272,7 @@ def _given(text: str, lower: str) -> Iterator[Span]:
             value = text[slice(*literal)]
             if operator[0] == "," and not (gives["closed"] and _has_digit_and_letter(value)):
                 continue  # more likely a list of names
-            if _is_given(value, is_strong=name.is_strong):
+            if _is_given(value, is_strong=name.is_strong) and not _is_its_name(value, name.text):
                 yield Span(*literal, "credential")
         elif operator[0] != "," and (unquoted := _UNQUOTED.match(text, gives.end())):
             value, end = unquoted[0], unquoted.end()
@@ -331,12 +340,22 @@ def is_random(value: str) -> bool:
     return kinds.count("0") >= 4 and changes >= 0.25 * len(kinds)
 
 
-def _is_digest(text: str, match: re.Match[str]) -> bool:
-    """Whether a number in hex is said to be a digest, on the same line."""
-    if not _HEX.fullmatch(match["secret"]):
-        return match["secret"].startswith(("sha256-", "sha384-", "sha512-"))
-    line_start = text.rfind("\n", max(0, match.start() - 200), match.start()) + 1
-    return _DIGEST.search(text, max(line_start, match.start() - 200), match.start()) is not None
+def _is_public(text: str, match: re.Match[str]) -> bool:
+    """Whether something random is said to be a digest, a public key or a signature on its line, or is an id."""
+    secret, start = match["secret"], match.start()
+    line_start = max(start - 200, text.rfind("\n", max(0, start - 200), start) + 1)
+    if _GIVEN_OUT.fullmatch(secret) or _PUBLIC.search(text, max(line_start, start - 24), start):
+        return True
+    if _HEX.fullmatch(secret):
+        return _DIGEST.search(text, line_start, start) is not None
+    return secret.startswith(("sha256-", "sha384-", "sha512-"))
+
+
+def _is_its_name(value: str, name: str) -> bool:
+    """Whether a value is but the name that it is given to: ``RESET_PASSWORD = "resetPassword"``."""
+    words = [word.lower() for word in _WORD.findall(value)]
+    is_words = len(words) > 1 and not any(map(str.isdigit, value))
+    return is_words and "".join(_SEPARATORS.split(name.lower())).endswith("".join(words))
 
 
 def _has_digit_and_letter(value: str) -> bool:

@@ -18,6 +18,7 @@ __all__ = ["cli", "main"]
 _COMMANDS: Final = {
     "agents": "smesh_cli.commands.agents:agents",
     "bench": "smesh_cli.commands.bench:bench",
+    "compare": "smesh_cli.commands.compare:compare",
     "resilience": "smesh_cli.commands.resilience:resilience",
     "review": "smesh_cli.commands.review:review",
     "sim": "smesh_cli.commands.sim:sim",

@@ -27,15 +27,17 @@ from rich.text import Text
 from smesh_cli.errors import OutputError
 from smesh_cli.summaries import of_bench, of_resilience, of_simulation
 from smesh_cli.summary_agents import of_agents
+from smesh_cli.summary_compare import of_compare
+from smesh_cli.summary_status import COLUMN, of_backends
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
 
     from rich.console import RenderableType
-    from smesh_agent.status import Backend
     from smesh_agent.status import Status as Facts
     from smesh_agent.workflows.agents import Report as AgentsReport
     from smesh_agent.workflows.bench import Report as BenchReport
+    from smesh_agent.workflows.compare import Report as ComparisonReport
     from smesh_agent.workflows.resilience import Report as ResilienceReport
     from smesh_agent.workflows.review import Report, ReportedFinding, Status
     from smesh_core.simulation import Report as SimulationReport
@@ -47,6 +49,7 @@ __all__ = [
     "Progress",
     "agents",
     "bench",
+    "comparison",
     "error",
     "is_rich",
     "json",
@@ -184,9 +187,10 @@ def status(facts: Facts) -> None:
     cores = _many(facts.cores, "core")
     _rows(page, "this machine", {"processor": f"{facts.cpu}, {cores} usable", "engine": engine})
     _rows(page, "analyzers", _versions(facts.analyzers))
-    _rows(page, "model backends", {backend.name: _backend(backend) for backend in facts.backends})
-    page.line()
-    page.line(Text("No command of this version uses a model; backends are shown as they were found.", "dim"))
+    page.line(Text("model backends", "bold"))
+    for line in of_backends(facts.backends):
+        text = Text.assemble(*((safe(said), style) for said, style in line.said))
+        page.line(text, lead=safe(line.name), indent=COLUMN if text else 0)
     page.write()
 
 
@@ -200,18 +204,14 @@ def _versions(versions: dict[str, str | None]) -> dict[str, Text | str]:
     return {name: version or Text("not installed", "red") for name, version in versions.items()}
 
 
-def _backend(backend: Backend) -> Text:
-    key = {None: "", True: "key set, ", False: "no key, "}[backend.key]
-    reached, colour = {True: ("reachable", "green"), False: ("not reachable", "yellow"), None: ("not asked", "dim")}[
-        backend.reachable
-    ]
-    details = "; ".join(filter(None, [safe(backend.detail), safe(", ".join(backend.models))]))
-    return Text.assemble(key, (reached, colour), safe(f" at {backend.url}: "), details)
-
-
 def agents(report: AgentsReport) -> None:
     """Print what came of a job."""
     _summary(of_agents(report))
+
+
+def comparison(report: ComparisonReport, *, full: bool) -> None:
+    """Print how models compare; `full` shows whole answers."""
+    _summary(of_compare(report, full=full))
 
 
 def question(head: str, what: str, material: Iterable[str]) -> None:

@@ -27,6 +27,7 @@ from smesh_runtime import SystemClock
 
 from smesh_agent import errors
 from smesh_agent.backends.base import Backend, Completion, Delta, ModelInfo, Request
+from smesh_agent.credentials import is_given_under
 from smesh_agent.errors import BackendError, CallTimeoutError, CassetteError, RequestRejectedError
 from smesh_agent.redaction import Redactor
 
@@ -44,6 +45,7 @@ SCHEMA: Final = "smesh.cassette/1"
 _NAME: Final = "cassette"
 _DIFFERENCE_LINES_MAX: Final = 40
 _CANDIDATES_MAX: Final = 200
+_CREDENTIAL: Final = "«redacted:credential-1»"
 
 
 class _Head(msgspec.Struct, frozen=True, kw_only=True):
@@ -149,7 +151,8 @@ class Recording:
         """Write a call down, and wait until the disk has it; from any thread.
 
         Raises:
-            CassetteError: it cannot be written; nothing is recorded any more, and the calls before are kept.
+            CassetteError: it holds half a surrogate pair, or it cannot be written; then nothing is recorded any more,
+                and the calls before are kept.
         """
         call = _Call(
             backend=backend.name,
@@ -165,7 +168,10 @@ class Recording:
         return self._clock.monotonic_ns() / 1e9
 
     def _write(self, value: msgspec.Struct) -> None:
-        line = msgspec.json.encode(value) + b"\n"
+        try:
+            line = msgspec.json.encode(value) + b"\n"
+        except UnicodeEncodeError as error:
+            raise CassetteError(_NAME, f"{self._path}: there is half of a surrogate pair in an answer") from error
         with self._lock:
             self.require_writable()
             try:
@@ -200,8 +206,13 @@ class _Recorded:
             if event is not None:
                 events.append(_Timed(at_s=self._recording.now_s() - began_s, event=event))
             is_kept = True
-            # Whoever gives up waiting does not take back what is being written.
-            await asyncio.shield(asyncio.to_thread(self._recording.keep, self._backend, request, tuple(events)))
+            keep = self._recording.keep
+            writing = asyncio.get_running_loop().run_in_executor(None, keep, self._backend, request, tuple(events))
+            try:
+                await asyncio.shield(writing)
+            except asyncio.CancelledError:
+                await asyncio.wait([writing])  # or the recording might be closed before it is written
+                raise
 
         try:
             async with contextlib.aclosing(_closable(self._backend.stream(request))) as stream:
@@ -431,12 +442,14 @@ def _digest(request: Request) -> str:
     """What a request is found by.
 
     Raises:
-        RequestRejectedError: it holds half a character, so it can neither be sent nor written down.
+        RequestRejectedError: it is no JSON, so it can neither be sent nor written down.
     """
     try:
         return hashlib.sha256(msgspec.json.encode(request, order="deterministic")).hexdigest()
     except UnicodeEncodeError as error:
         raise RequestRejectedError(_NAME, "there is half of a surrogate pair in what is asked") from error
+    except (TypeError, ValueError, RecursionError) as error:
+        raise RequestRejectedError(_NAME, f"what is asked cannot be written as JSON: {_why(error)}") from error
 
 
 def _redacted(request: Request, redact: Callable[[str], str]) -> Request:
@@ -488,11 +501,14 @@ def _calls(calls: Sequence[ToolCall], redact: Callable[[str], str]) -> tuple[Too
 
 
 def _mapped(value: Any, change: Callable[[str], str]) -> Any:
-    """A value of JSON with all its texts changed."""
+    """A value of JSON with all its texts changed, and without what its keys call a credential."""
     if isinstance(value, str):
         return change(value)
     if isinstance(value, dict):
-        return {change(key): _mapped(held, change) for key, held in value.items()}
+        return {
+            change(key): _CREDENTIAL if isinstance(held, str) and is_given_under(key, held) else _mapped(held, change)
+            for key, held in value.items()
+        }
     if isinstance(value, list | tuple):
         return [_mapped(held, change) for held in value]
     return value

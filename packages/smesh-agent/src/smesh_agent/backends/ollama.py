@@ -38,7 +38,7 @@ if TYPE_CHECKING:
 
     from smesh_agent.backends.base import Backend, Piece, Request, Settings
 
-__all__ = ["OllamaBackend", "make", "ollama_url"]
+__all__ = ["OllamaBackend", "is_unbilled", "make", "ollama_url"]
 
 _NAME: Final = "ollama"
 _PORT: Final = "11434"
@@ -71,6 +71,11 @@ def ollama_url(host: str) -> str:
     if not (port.isascii() and port.isdigit() and int(port) <= 0xFFFF):
         port = _SCHEME_PORTS.get(scheme, _PORT) if separator else _PORT
     return f"{scheme}://{user}{at}{_client_address(name)}:{port}{slash}{path}".rstrip("/")
+
+
+def is_unbilled(host: str, model: str) -> bool:
+    """Whether nobody bills the tokens of a model at a host: none but those of Ollama's cloud."""
+    return not (host == _MAKER or host.endswith(f".{_MAKER}") or _CLOUD.search(model))
 
 
 def _client_address(name: str) -> str:
@@ -180,8 +185,7 @@ class OllamaBackend:
     @property
     def is_local(self) -> bool:
         """Whether nobody bills its tokens: all but the models of Ollama's cloud."""
-        host = self._endpoint.host
-        return not (host == _MAKER or host.endswith(f".{_MAKER}") or _CLOUD.search(self._model))
+        return is_unbilled(self._endpoint.host, self._model)
 
     async def stream(self, request: Request) -> AsyncIterator[Piece]:
         """Send a request and pass on the answer as it comes.

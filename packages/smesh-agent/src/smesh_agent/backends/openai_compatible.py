@@ -50,7 +50,7 @@ if TYPE_CHECKING:
     from smesh_agent.backends.base import Backend, Piece, Request, Settings
     from smesh_agent.backends.endpoint import Answer
 
-__all__ = ["OpenAiCompatibleBackend", "make"]
+__all__ = ["OpenAiCompatibleBackend", "make", "server_and_version"]
 
 _NAME: Final = "openai-compatible"
 _KEY_VARIABLE: Final = "OPENAI_API_KEY"
@@ -136,6 +136,16 @@ class _InputTokens(msgspec.Struct):
     input_tokens: Count
 
 
+def server_and_version(base: str) -> tuple[str, str]:
+    """The address of a server, and what stands between it and the paths of the API.
+
+    That is ``/v1``, said or not; nothing where the address has a version in it that is another one.
+    """
+    base = base.strip().rstrip("/")
+    version = "" if _VERSION.search(base) and not base.endswith("/v1") else "/v1"
+    return base.removesuffix("/v1"), version
+
+
 class OpenAiCompatibleBackend:
     """A model of a server that speaks OpenAI's chat completions.
 
@@ -162,12 +172,11 @@ class OpenAiCompatibleBackend:
         base = settings.base_url or settings.environment.get("OPENAI_BASE_URL", "")
         if not base.strip():
             raise BackendSettingsError(_NAME, "no address: set OPENAI_BASE_URL, such as to http://127.0.0.1:8000/v1")
-        base = base.strip().rstrip("/")
-        self._version = "" if _VERSION.search(base) and not base.endswith("/v1") else "/v1"
+        server, self._version = server_and_version(base)
         variable = settings.options.get("key_variable", _KEY_VARIABLE)
         self._endpoint = Endpoint(
             _NAME,
-            base.removesuffix("/v1"),
+            server,
             timeout_s=settings.timeout_s,
             key=settings.environment.get(variable, "").strip(),
             where="its address" if settings.base_url else "OPENAI_BASE_URL",

@@ -21,7 +21,15 @@ if TYPE_CHECKING:
 
     Make = Callable[[Settings], Backend]
 
-__all__ = ["GROUP", "backend_for_model", "backend_names", "make_backend"]
+__all__ = [
+    "GROUP",
+    "backend_for_model",
+    "backend_names",
+    "distributions",
+    "entry_point_of",
+    "load_entry_point",
+    "make_backend",
+]
 
 GROUP: Final = "smesh.backends"
 _BUILT_IN: Final = {
@@ -52,35 +60,57 @@ def make_backend(name: str, settings: Settings) -> Backend:
     Raises:
         BackendSettingsError: there is none of that name, it cannot be loaded, or it does not take the settings.
     """
+    entry = entry_point_of(name)
+    if entry is not None:
+        return _made_by(entry, settings)
+    made: Make = importlib.import_module(_BUILT_IN[name]).make
+    return made(settings)
+
+
+def entry_point_of(name: str) -> metadata.EntryPoint | None:
+    """What brings a backend of another distribution, found and not loaded; None for one that comes with SMESH.
+
+    Raises:
+        BackendSettingsError: there is none of that name that can be made by it, or several.
+    """
     others = list(metadata.entry_points(group=GROUP, name=name))
     if name in {*_BUILT_IN, _CASSETTE}:
         if others:
             raise BackendSettingsError(
-                name, f"{_distributions(others)} wants to take this name, which is SMESH's own; remove it"
+                name, f"{distributions(*others)} wants to take this name, which is SMESH's own; remove it"
             )
         if name == _CASSETTE:
             raise BackendSettingsError(name, "a recording is replayed from its file, and not made by name")
-        made: Make = importlib.import_module(_BUILT_IN[name]).make
-        return made(settings)
+        return None
     if not others:
         known = backend_names()
         near = [one for one in known if name and one.startswith(name)] or difflib.get_close_matches(name, known, n=1)
         meant = f"; did you mean {near[0]}?" if near else ""
         raise BackendSettingsError("", f"there is no backend {name!r}: there are {', '.join(known)}{meant}")
     if len(others) > 1:
-        raise BackendSettingsError(name, f"{_distributions(others)} all bring a backend of this name; keep one")
-    return _made_by(others[0], settings)
+        raise BackendSettingsError(name, f"{distributions(*others)} all bring a backend of this name; keep one")
+    return others[0]
 
 
-def _made_by(entry: metadata.EntryPoint, settings: Settings) -> Backend:
-    """What another distribution makes; whatever it does wrong, the error names it."""
-    whose = _distributions([entry])
+def load_entry_point(entry: metadata.EntryPoint) -> Make:
+    """What makes a backend of another distribution.
+
+    Raises:
+        BackendSettingsError: it cannot be loaded, or is no function.
+    """
+    whose = distributions(entry)
     try:
         make: Make = entry.load()
     except Exception as error:
         raise BackendSettingsError(entry.name, f"{whose} brings it, and cannot be loaded: {_words(error)}") from error
     if not callable(make):
         raise BackendSettingsError(entry.name, f"{whose} names {entry.value}, which is no function")
+    return make
+
+
+def _made_by(entry: metadata.EntryPoint, settings: Settings) -> Backend:
+    """What another distribution makes; whatever it does wrong, the error names it."""
+    whose, make = distributions(entry), load_entry_point(entry)
     try:
         backend = make(settings)
     except BackendError:
@@ -98,6 +128,7 @@ def _words(error: Exception) -> str:
     return " ".join(f"{type(error).__name__}: {error}".split())
 
 
-def _distributions(entries: list[metadata.EntryPoint]) -> str:
+def distributions(*entries: metadata.EntryPoint) -> str:
+    """The distributions that entry points are of, in words."""
     names = [entry.dist.name if entry.dist is not None else entry.value for entry in entries]
     return " and ".join(sorted(set(names)))

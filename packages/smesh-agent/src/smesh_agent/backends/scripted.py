@@ -27,19 +27,20 @@ The options are ``script`` (a path), ``latency_s`` (of every answer) and ``seed`
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import hashlib
 import json
 import math
 import re
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, Final, Literal
+from typing import TYPE_CHECKING, Annotated, Any, Final, Literal, TypeAlias
 
 import msgspec
 import yaml
 from msgspec import Meta
 
 from smesh_agent.backends.base import Completion, Delta, ModelInfo, StopReason, Usage
-from smesh_agent.backends.options import refuse_unknown_options
+from smesh_agent.backends.options import number, refuse_unknown_options
 from smesh_agent.errors import (
     AuthenticationError,
     BackendError,
@@ -54,7 +55,7 @@ from smesh_agent.errors import (
 )
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Callable
+    from collections.abc import AsyncIterator, Iterator
 
     from smesh_agent.backends.base import Backend, Piece, Request, Settings
 
@@ -66,6 +67,7 @@ _SCRIPT_BYTES_MAX: Final = 8 * 1024 * 1024
 _LATENCY_S_MAX: Final = 3600.0
 _WORDS_QUOTED: Final = 6
 _DEPTH_MAX: Final = 32
+_STEPS_MAX: Final = 20_000
 _PIECE: Final = re.compile(r"\S*\s*")
 _WORD: Final = re.compile(r"[^\W\d_]{5,}")
 
@@ -121,7 +123,7 @@ class ScriptedBackend:
     """
 
     def __init__(self, rules: list[Rule], *, model: str = _NAME, latency_s: float = 0.0, seed: int = 0) -> None:
-        self._rules = [_Active(rule, place) for place, rule in enumerate(rules, 1)]
+        self._rules = [_Active(rule, f"rule {place}") for place, rule in enumerate(rules, 1)]
         self._model = model
         self._latency_s = latency_s
         self._seed = seed
@@ -149,8 +151,8 @@ class ScriptedBackend:
         rule = active.rule if active is not None else Rule()
         await asyncio.sleep(self._latency_s if rule.latency_s is None else rule.latency_s)
         if rule.fail:
-            if rule.fail == "truncated" and text:
-                yield Delta(text[: len(text) // 2])
+            if rule.fail == "truncated" and (half := text[: len(text) // 2]):
+                yield Delta(half)
             kind, reason = FAILURES[rule.fail]
             raise kind(_NAME, reason, retry_after_s=rule.retry_after_s)
         text, stop = _within(text, request, StopReason(rule.stop))
@@ -172,9 +174,9 @@ class ScriptedBackend:
         """There is nothing to close."""
 
     def _plain_answer(self, request: Request, asked: str) -> str:
-        drawn = hashlib.blake2b(msgspec.json.encode([self._seed, request.system, asked])).digest()
         if request.schema is not None:
-            return json.dumps(_fitting(request.schema, request.schema), ensure_ascii=False)
+            return json.dumps(_fitting(request.schema), ensure_ascii=False)
+        drawn = hashlib.blake2b(json.dumps([self._seed, request.system, asked]).encode()).digest()
         words = sorted(
             dict.fromkeys(_WORD.findall(asked)), key=lambda word: hashlib.blake2b(drawn + word.encode()).digest()
         )
@@ -185,15 +187,16 @@ class ScriptedBackend:
 class _Active:
     """A rule, and how often it has answered."""
 
-    def __init__(self, rule: Rule, place: int) -> None:
+    def __init__(self, rule: Rule, place: str) -> None:
         self.rule = rule
         self._said = 0
         try:
             self._when, self._system = re.compile(rule.when), re.compile(rule.system)
-        except re.error as error:
-            raise BackendSettingsError(_NAME, f"rule {place}: {error.pattern!r} is no pattern: {error.msg}") from error
+        except (re.error, OverflowError, RecursionError) as error:
+            pattern = error.pattern if isinstance(error, re.error) else rule.when
+            raise BackendSettingsError(_NAME, f"{place}: {pattern!r:.80} is no pattern: {error}") from error
         if rule.fail and rule.fail not in FAILURES:
-            raise BackendSettingsError(_NAME, f"rule {place}: fail is one of {', '.join(FAILURES)}, not {rule.fail!r}")
+            raise BackendSettingsError(_NAME, f"{place}: fail is one of {', '.join(FAILURES)}, not {rule.fail!r:.80}")
 
     def fits(self, asked: str, system: str) -> bool:
         is_left = self.rule.times is None or self._said < self.rule.times
@@ -220,12 +223,15 @@ def make(settings: Settings) -> Backend:
     script = settings.options.get("script", "")
     rules = read_script(Path(script)) if script else []
     named = settings.model or (Path(script).name if script else _NAME)
+    latency = settings.options.get("latency_s", "0")
     try:
-        latency_s, seed = float(settings.options.get("latency_s", "0")), int(settings.options.get("seed", "0"))
-    except ValueError as error:
-        raise BackendSettingsError(_NAME, f"latency_s takes seconds and seed a whole number: {error}") from error
+        latency_s = float(latency)
+    except ValueError:
+        latency_s = math.nan
     if not 0.0 <= latency_s <= _LATENCY_S_MAX:
-        raise BackendSettingsError(_NAME, f"latency_s takes 0 to {_LATENCY_S_MAX:g} seconds, not {latency_s:g}")
+        reason = f"option latency_s is {latency!r}: give 0 to {_LATENCY_S_MAX:g} seconds"
+        raise BackendSettingsError(_NAME, reason)
+    seed = number(_NAME, settings, "seed", 0) or 0
     return ScriptedBackend(rules, model=named, latency_s=latency_s, seed=seed)
 
 
@@ -233,14 +239,16 @@ def read_script(path: Path) -> list[Rule]:
     """Read a script.
 
     Raises:
-        BackendSettingsError: it cannot be read, is neither YAML nor JSON, or is no list of rules.
+        BackendSettingsError: it cannot be read, is neither YAML nor JSON, is no list of rules, or a rule's pattern is
+            none or its failure unknown.
     """
     try:
         with path.open("rb") as file:
             read = file.read(_SCRIPT_BYTES_MAX + 1)
         if len(read) > _SCRIPT_BYTES_MAX:
             raise BackendSettingsError(_NAME, f"{path}: larger than {_SCRIPT_BYTES_MAX // 1024**2} MiB")
-        return msgspec.convert(yaml.safe_load(read.decode()), list[Rule])
+        rules = msgspec.convert(_loaded(read.decode()), list[Rule])
+        msgspec.json.encode(rules)  # half a surrogate pair could be passed on to nobody
     except OSError as error:
         raise BackendSettingsError(_NAME, f"{path}: {error.strerror or error}") from error
     except UnicodeDecodeError as error:
@@ -253,6 +261,19 @@ def read_script(path: Path) -> list[Rule]:
     except (msgspec.ValidationError, yaml.YAMLError, RecursionError, ValueError) as error:
         reason = "nested too deeply" if isinstance(error, RecursionError) else " ".join(str(error).split())
         raise BackendSettingsError(_NAME, f"{path}: {reason[:200]}") from error
+    except (AttributeError, LookupError) as error:  # what PyYAML makes of a tag whose text is no such thing
+        raise BackendSettingsError(_NAME, f"{path}: a value is not of the kind that its tag says") from error
+    for place, rule in enumerate(rules, 1):
+        _Active(rule, f"{path}, rule {place}")
+    return rules
+
+
+def _loaded(text: str) -> Any:
+    """What is written in JSON, or else in YAML, which does not hold all of JSON: no tabs, no pairs of escapes."""
+    try:
+        return json.loads(text)
+    except json.JSONDecodeError:
+        return yaml.safe_load(text)
 
 
 def _tokens(text: str) -> int:
@@ -274,58 +295,158 @@ def _within(text: str, request: Request, stop: StopReason) -> tuple[str, StopRea
     return text, stop
 
 
-def _fitting(schema: Any, root: dict[str, Any], depth: int = 0) -> Any:
-    """The plainest value that fits a schema.
+# ---- the plainest value that fits a schema
+
+_Kind: TypeAlias = Literal["object", "array", "string", "integer", "number", "boolean", "null"]
+_Least: TypeAlias = Annotated[int, Meta(ge=0, le=1000)]
+_Most: TypeAlias = Annotated[int, Meta(ge=0)] | float
+_Bound: TypeAlias = Annotated[int, Meta(ge=-(2**63), le=2**63 - 1)] | float
+_TYPES: Final[dict[str, tuple[type, ...]]] = {
+    "object": (dict,), "array": (list,), "string": (str,), "integer": (int,), "number": (int, float),
+    "boolean": (bool,), "null": (type(None),),
+}  # fmt: skip
+_FORMATS: Final = {"date": "2000-01-01", "date-time": "2000-01-01T00:00:00Z", "time": "00:00:00Z"}
+_NOTES: Final = {
+    "$comment", "$defs", "$schema", "default", "definitions", "description", "discriminator", "examples", "title",
+}  # fmt: skip
+"""What stands in a schema and asks for nothing."""
+_ALONE: Final = {"$ref", "allOf", "anyOf", "const", "enum"}
+"""What has at most a type beside it here."""
+
+
+class _Schema(msgspec.Struct, frozen=True, forbid_unknown_fields=True, rename="camel"):
+    """What a schema may ask for here; one that asks for anything else is not answered."""
+
+    ref: str = msgspec.field(default="", name="$ref")
+    all_of: Annotated[list[Any], Meta(min_length=1, max_length=1)] = []
+    any_of: Annotated[list[Any], Meta(min_length=1)] = []
+    const: Any = None
+    enum: list[Any] = []
+    type: _Kind | list[_Kind] = []
+    properties: dict[str, Any] = {}
+    required: list[str] = []
+    additional_properties: Any = True
+    items: Any = True
+    prefix_items: list[Any] = []
+    min_items: _Least = 0
+    max_items: _Most = math.inf
+    unique_items: bool = False
+    min_length: _Least = 0
+    max_length: _Most = math.inf
+    pattern: str = ""
+    format: Literal["", "date", "date-time", "time"] = ""
+    minimum: _Bound = -math.inf
+    exclusive_minimum: _Bound = -math.inf
+    maximum: _Bound = math.inf
+    exclusive_maximum: _Bound = math.inf
+
+
+def _fitting(schema: dict[str, Any]) -> Any:
+    """The plainest value that fits a JSON schema.
 
     Raises:
-        RequestRejectedError: the schema has no end, or asks for what is not known here.
+        RequestRejectedError: the schema asks for what is not known here, contradicts itself, or has no end.
     """
-    if depth > _DEPTH_MAX or not isinstance(schema, dict):
-        raise RequestRejectedError(_NAME, "scripted text fits no schema that contains itself; give a script")
-    if isinstance(reference := schema.get("$ref"), str):
-        target: Any = root
-        for part in reference.removeprefix("#/").split("/"):
-            target = target[part]
-        return _fitting(target, root, depth + 1)
-    if choices := next((schema[word] for word in ("anyOf", "oneOf", "allOf") if word in schema), None):
-        return _fitting(choices[0], root, depth + 1)
-    if "const" in schema or "enum" in schema:
-        return schema["const"] if "const" in schema else schema["enum"][0]
-    kind = schema.get("type", "object" if "properties" in schema else "string")
-    return _PLAINEST[kind[0] if isinstance(kind, list) else kind](schema, root, depth)
+    try:
+        plain = msgspec.json.decode(msgspec.json.encode(schema))
+    except (TypeError, ValueError, RecursionError) as error:
+        raise _unanswerable("it is no JSON") from error
+    return _Plainest(plain).value(plain)
 
 
-def _object(schema: dict[str, Any], root: dict[str, Any], depth: int) -> dict[str, Any]:
-    return {name: _fitting(part, root, depth + 1) for name, part in schema.get("properties", {}).items()}
+def _unanswerable(why: str) -> RequestRejectedError:
+    return RequestRejectedError(_NAME, f"no scripted text fits the schema: {' '.join(why.split())}; give a script")
 
 
-def _array(schema: dict[str, Any], root: dict[str, Any], depth: int) -> list[Any]:
-    return [_fitting(schema["items"], root, depth + 1) for _ in range(schema.get("minItems", 0))]
+class _Plainest:
+    """The plainest values for a schema and its parts."""
+
+    def __init__(self, root: Any) -> None:
+        self._root = root
+        self._steps = 0
+
+    def value(self, schema: Any, within: tuple[str, ...] = ()) -> Any:
+        """See the class; `within` has a reference for each part around this one, or nothing where there is none."""
+        self._steps += 1
+        if len(within) > _DEPTH_MAX or self._steps > _STEPS_MAX:
+            raise _unanswerable("it is too large")
+        asks: Any = {} if schema is True else schema
+        try:
+            if isinstance(asks, dict):
+                asks = {word: asked for word, asked in asks.items() if word not in _NOTES}
+            known = msgspec.convert(asks, _Schema)
+            re.compile(known.pattern)
+        except (msgspec.ValidationError, re.error, OverflowError, RecursionError) as error:
+            raise _unanswerable(str(error)) from error
+        if asks.keys() & _ALONE and len(asks.keys() - {"type"}) > 1:
+            raise _unanswerable(f"it asks for {' and '.join(asks)} at once")
+        kinds = [known.type] if isinstance(known.type, str) else known.type
+        types = [type_ for kind in kinds for type_ in _TYPES[kind]]
+        if known.ref and known.ref in within:
+            raise _unanswerable(f"{known.ref} contains itself")
+        for value in self._proposals(known, asks, kinds, (*within, known.ref)):
+            if "type" not in asks or type(value) in types:
+                return value
+        raise _unanswerable("no plain value does")
+
+    def _proposals(
+        self, known: _Schema, asks: dict[str, Any], kinds: list[_Kind], within: tuple[str, ...]
+    ) -> Iterator[Any]:
+        if "$ref" in asks:
+            yield self.value(self._target(known.ref), within)
+        elif "const" in asks or "enum" in asks:
+            yield from [known.const] if "const" in asks else known.enum
+        elif choices := known.all_of or known.any_of:
+            for choice in choices:
+                with contextlib.suppress(RequestRejectedError):
+                    yield self.value(choice, within)
+        else:
+            for kind in kinds or ["object" if known.properties or known.required else "string"]:
+                yield from self._of_kind(kind, known, within)
+
+    def _target(self, reference: str) -> Any:
+        start, *names = reference.split("/")
+        target = self._root if start == "#" else None
+        for name in names:
+            target = target.get(name.replace("~1", "/").replace("~0", "~")) if isinstance(target, dict) else None
+        if target is None:
+            raise _unanswerable(f"{reference} leads nowhere")
+        return target
+
+    def _of_kind(self, kind: str, known: _Schema, within: tuple[str, ...]) -> Iterator[Any]:
+        match kind:
+            case "object":
+                yield self._object(known, within)
+            case "array":
+                first = known.prefix_items[: known.min_items]
+                parts = [*first, *[known.items] * (known.min_items - len(first))]
+                if len(parts) <= known.max_items and (len(parts) < 2 or not known.unique_items):
+                    yield [self.value(part, within) for part in parts]
+            case "string":
+                text = "scripted"[: int(min(known.max_length, 8))].ljust(known.min_length, ".")
+                text = _FORMATS.get(known.format, text)
+                if known.min_length <= len(text) <= known.max_length and re.search(known.pattern, text):
+                    yield text
+            case "integer" | "number":
+                yield from _numbers(known)
+            case _:
+                yield False if kind == "boolean" else None
+
+    def _object(self, known: _Schema, within: tuple[str, ...]) -> dict[str, Any]:
+        made: dict[str, Any] = {}
+        for name in dict.fromkeys((*known.properties, *known.required)):
+            try:
+                made[name] = self.value(known.properties.get(name, known.additional_properties), within)
+            except RequestRejectedError:
+                if name in known.required:
+                    raise
+        return made
 
 
-def _number(schema: dict[str, Any], _root: dict[str, Any], _depth: int) -> float:
-    """The least that is allowed; zero where that is allowed too."""
-    least: float = schema.get("minimum", schema.get("exclusiveMinimum", -math.inf))
-    most: float = schema.get("maximum", schema.get("exclusiveMaximum", math.inf))
-    if least < 0 < most or schema.get("minimum") == 0 or schema.get("maximum") == 0:
-        return 0
-    if least == -math.inf:
-        return most if "maximum" in schema else math.ceil(most) - 1
-    if "minimum" in schema:
-        return least
-    return math.floor(least) + 1 if math.floor(least) + 1 <= most else (least + most) / 2
-
-
-def _text(schema: dict[str, Any], _root: dict[str, Any], _depth: int) -> str:
-    return "scripted".ljust(schema.get("minLength", 0), ".")[: schema.get("maxLength")]
-
-
-_PLAINEST: Final[dict[str, Callable[[dict[str, Any], dict[str, Any], int], Any]]] = {
-    "object": _object,
-    "array": _array,
-    "boolean": lambda *_: False,
-    "null": lambda *_: None,
-    "integer": _number,
-    "number": _number,
-    "string": _text,
-}
+def _numbers(known: _Schema) -> Iterator[float]:
+    """Zero, or what is next to a bound or between two."""
+    least, most = max(known.minimum, known.exclusive_minimum), min(known.maximum, known.exclusive_maximum)
+    near = [one for end in (least, most) if math.isfinite(end) for one in (end, end // 1 + 1, -(-end // 1) - 1)]
+    for one in (0, *near, (least + most) / 2):
+        if known.exclusive_minimum < one < known.exclusive_maximum and known.minimum <= one <= known.maximum:
+            yield int(one) if one == one // 1 else one

@@ -315,9 +315,9 @@ class Agent:
     async def _let_go_of_earlier_claims(self) -> None:
         """Withdraw what an earlier life of this agent held, so that nobody waits for what nobody works at."""
         me = self._medium.identity
-        for entry in list(self._lookout.board.unfinished_entries()):
-            for lease in list(entry.claims.values()):
-                if lease.agent == me:
+        for entry in self._lookout.board.entries_of(me):
+            if not entry.state.is_terminal:
+                for lease in [lease for lease in entry.claims.values() if lease.agent == me]:
                     await self._withdraw(lease.claim)
 
     # ---- looking at what others say

@@ -26,7 +26,7 @@ from __future__ import annotations
 import bisect
 import hashlib
 import heapq
-from collections import deque
+from collections import defaultdict, deque
 from enum import Enum
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, Final
@@ -188,6 +188,7 @@ class Board:
         self._early_withdrawals: dict[bytes, dict[bytes, int]] = {}
         self._rulings: dict[bytes, ConsensusState] = {}
         self._tasks_of_results: dict[bytes, bytes] = {}
+        self._tasks_of_agents: defaultdict[bytes, dict[bytes, None]] = defaultdict(dict)
         self._open: dict[str, list[tuple[float, int, bytes]]] = {}
         self._lapses: list[tuple[int, bytes]] = []
         self.unfinished = 0
@@ -225,6 +226,7 @@ class Board:
                 entry = self._entry(bytes.fromhex(payload.task))
                 entry.results[element.statement] = Found(element.author, element.seq, payload)
                 self._tasks_of_results[element.statement] = entry.id
+                self._tasks_of_agents[element.author][entry.id] = None
                 self._refresh(entry, now_ns)
                 self._wake_dependents_of(element.statement, now_ns)
             case Failure():
@@ -298,10 +300,8 @@ class Board:
 
     def reconsider(self, agent: bytes, now_ns: int) -> None:
         """Look again at all that an agent has claimed or done, as what is thought of it has changed."""
-        for entry in list(self.entries.values()):
-            claimed = any(lease.agent == agent for lease in entry.claims.values())
-            if claimed or any(found.author == agent for found in entry.results.values()):
-                self._refresh(entry, now_ns)
+        for entry in self.entries_of(agent):
+            self._refresh(entry, now_ns)
 
     def next_attempt(self, entry: Entry) -> int:
         """The number that a new claim of an unfinished task carries: the lowest that is not over."""
@@ -315,9 +315,9 @@ class Board:
         presence = self._presences.get(agent)
         return presence is not None and not presence.is_leaving and now_ns - presence.heard_ns < within_ns
 
-    def unfinished_entries(self) -> Iterator[Entry]:
-        """Tasks that are neither done nor failed."""
-        return (entry for entry in self.entries.values() if entry.task is not None and not entry.state.is_terminal)
+    def entries_of(self, agent: bytes) -> list[Entry]:
+        """The tasks that an agent has claimed or done, in the order in which it first did so."""
+        return [self.entries[identity] for identity in self._tasks_of_agents.get(agent, ())]
 
     # ---- folding
 
@@ -350,6 +350,7 @@ class Board:
         entry = self._entry(bytes.fromhex(claim.task))
         key = signal.author, claim.attempt
         self._claims[signal.statement] = entry.id, claim.attempt
+        self._tasks_of_agents[signal.author][entry.id] = None
         early = self._early_withdrawals.pop(signal.statement, _NOTHING)
         if signal.author in early:
             self._note_withdrawal(entry, key, early[signal.author])

@@ -12,9 +12,10 @@ __all__ = ["status"]
 @click.command(epilog="Example:  smesh status --json")
 @click.option("--json", "as_json", is_flag=True, help="Print JSON, documented in docs/reference/cli.md.")
 def status(*, as_json: bool) -> int:
-    """Show versions, engine, processor, analyzers and model backends.
+    """Show versions, engine, processor, analyzers, and model backends with their models and prices.
 
-    API keys are reported as set or not set, and never printed.
+    Backends are asked whether they are there and what they have; no model is asked anything. API keys are reported as
+    set or not set, and neither printed nor sent.
 
     Exit codes: 0 done, 2 error; a backend that cannot be reached is no error.
     """

@@ -37,6 +37,7 @@ from collections import deque
 from concurrent.futures import Future
 from contextlib import ExitStack, closing, suppress
 from typing import TYPE_CHECKING, Final, Self
+from weakref import WeakKeyDictionary
 
 from smesh_core import (
     DEFAULT_FIELD_ID,
@@ -109,8 +110,8 @@ class Journal(JournalReader):
     def __init__(self, path: str | PathLike[str], *, field_id: bytes = DEFAULT_FIELD_ID) -> None:
         self._queue: deque[_Job] = deque()
         self._wakes = threading.Condition()
-        self._unfinished = self._batches = 0
-        self._watching: asyncio.AbstractEventLoop | None = None
+        self._unfinished: WeakKeyDictionary[asyncio.AbstractEventLoop, int] = WeakKeyDictionary()
+        self._batches = 0
         self._is_closing = False
         self._failure: JournalError | None = None
         self._is_restored = False
@@ -120,8 +121,8 @@ class Journal(JournalReader):
             target=self._work, args=(file_at(path), field_id, opened), name="smesh-journal", daemon=True
         )
         self._thread.start()
-        opened.result()
         try:
+            opened.result()
             super().__init__(path)
         except BaseException:
             self.close()
@@ -227,20 +228,21 @@ class Journal(JournalReader):
             if self._failure is not None:
                 raise _copy(self._failure)
             self._queue.append(job)
-            self._unfinished += 1
+            unfinished = self._unfinished.get(job.loop)
+            self._unfinished[job.loop] = (unfinished or 0) + 1
             self._wakes.notify()
-        if self._watching is not job.loop:
-            self._watching = job.loop
-            job.loop.call_later(_PATIENCE_S, self._watch, self._batches, time.thread_time())
+        if unfinished is None:  # else the loop is watched already
+            job.loop.call_later(_PATIENCE_S, self._watch, job.loop, self._batches, time.thread_time())
 
-    def _watch(self, batches: int, busy_s: float) -> None:
+    def _watch(self, loop: asyncio.AbstractEventLoop, batches: int, busy_s: float) -> None:
         """Let the thread in, where it has finished nothing since, and the loop was busy meanwhile; see the module."""
-        if not self._unfinished:
-            self._watching = None
-            return
+        with self._wakes:
+            if not self._unfinished[loop]:
+                del self._unfinished[loop]
+                return
         if batches == self._batches and time.thread_time() - busy_s > _PATIENCE_S / 8:
             time.sleep(_LET_IN_S)
-        asyncio.get_running_loop().call_later(_PATIENCE_S, self._watch, self._batches, time.thread_time())
+        loop.call_later(_PATIENCE_S, self._watch, loop, self._batches, time.thread_time())
 
     def _take_back(self, job: _Append) -> None:
         """Nobody waits for an element any more: unless it is being committed, or was, it is not said."""
@@ -248,12 +250,12 @@ class Journal(JournalReader):
             if job not in self._queue:
                 return
             self._queue.remove(job)
-            self._unfinished -= 1
+            self._unfinished[job.loop] -= 1
         job.decided(False)
 
     def _finish(self, jobs: Sequence[_Job], error: JournalError | None) -> None:
         with self._wakes:
-            self._unfinished -= len(jobs)
+            self._unfinished[jobs[0].loop] -= len(jobs)
             self._batches += 1
         for job in jobs:
             try:
