@@ -29,6 +29,7 @@ from smesh_core.judging import (
     Judgement,
     Outcome,
     TrustBook,
+    TrustRecord,
     TrustRules,
     decode_trust,
     encode_trust,
@@ -85,6 +86,31 @@ def test_book_is_what_the_reference_says(judgements: list[Judgement]) -> None:
     book = fold_judgements(judgements)
     for author in (ADA, BO, CY, DI):
         assert book.trust(author, 31 * DAY_NS) == pytest.approx(oracle(judgements, author, 31 * DAY_NS), abs=1e-12)
+
+
+@given(JUDGEMENTS)
+def test_a_record_that_grows_is_the_fold_of_all(judgements: list[Judgement]) -> None:
+    record, heard = TrustRecord(), list[Judgement]()
+    for one in (one for one in judgements if one.author == ADA):
+        known = fold_judgements(heard).record(ADA)
+        is_repeated = any((one.statement, one.outcome, one.weight) == (k.statement, k.outcome, k.weight) for k in known)
+        record.add(one)
+        heard += [] if is_repeated else [one]
+        book = fold_judgements(heard)
+        assert record.trust == pytest.approx(book.trust(ADA), abs=1e-12)
+        assert len(record) == len(book.record(ADA))
+
+
+def test_a_record_forgets_its_older_half_when_it_is_full() -> None:
+    record, heard = TrustRecord(), list[Judgement]()
+    for number in range(1000):
+        outcome = WRONG if number % 7 == 0 else RIGHT
+        one = Judgement(author=ADA, statement=number.to_bytes(32), outcome=outcome, at_ns=number * DAY_NS // 9)
+        record.add(one)
+        heard = [*heard[-127:], one] if len(heard) == 256 else [*heard, one]
+        assert len(record) == len(heard) <= 256
+        if number % 50 == 0 or number in {255, 256, 257}:
+            assert record.trust == pytest.approx(fold_judgements(heard).trust(ADA), abs=1e-12), number
 
 
 @given(JUDGEMENTS, st.randoms(), st.integers(0, 15))

@@ -42,6 +42,7 @@ __all__ = [
     "Judgement",
     "Outcome",
     "TrustBook",
+    "TrustRecord",
     "TrustRules",
     "decode_trust",
     "encode_trust",
@@ -358,6 +359,60 @@ def fold_judgements(
         records = {author: records[author] for author in sorted(_best_known(records)[:authors_max])}
     kept = tuple([judgement for record in records.values() for judgement in record])
     return TrustBook(judgements=kept, rules=rules or TrustRules(), authors_max=authors_max)
+
+
+class TrustRecord:
+    """One author's judgements, folded as they come: a judgement later than all others costs one step and no new fold.
+
+    The trust is that of `fold_judgements`, with two differences, both for who judges a field again and again. What says
+    once more what is known changes nothing, not even its time. When there are more than 256 judgements the older half
+    is forgotten at once, so that few folds begin anew.
+
+    Args:
+        rules: how judgements move trust; the Bayesian update unless given.
+
+    Attributes:
+        trust: in [0.01, 0.99], as the last judgement left it; 0.5 before there is one.
+    """
+
+    def __init__(self, rules: TrustRules | None = None) -> None:
+        self.trust = TRUST_DEFAULT
+        self._rules = rules or TrustRules()
+        self._newest: dict[bytes, Judgement] = {}
+        self._last: Judgement | None = None
+
+    def __len__(self) -> int:
+        return len(self._newest)
+
+    def add(self, judgement: Judgement) -> None:
+        """Take in a judgement of this author."""
+        known = self._newest.get(judgement.statement)
+        if known is not None:
+            is_news = (known.outcome, known.weight) != (judgement.outcome, judgement.weight)
+            if is_news and _rank(judgement) > _rank(known):
+                self._newest[judgement.statement] = judgement
+                self._fold_anew(len(self._newest))
+            return
+        self._newest[judgement.statement] = judgement
+        if len(self._newest) > JUDGEMENTS_MAX:
+            self._fold_anew(JUDGEMENTS_MAX // 2)
+        elif self._last is None or _order(judgement) > _order(self._last):
+            self._step(judgement)
+        else:
+            self._fold_anew(len(self._newest))
+
+    def _fold_anew(self, kept: int) -> None:
+        record = sorted(self._newest.values(), key=_order)[-kept:]
+        self._newest = {judgement.statement: judgement for judgement in record}
+        self.trust, self._last = TRUST_DEFAULT, None
+        for judgement in record:
+            self._step(judgement)
+
+    def _step(self, judgement: Judgement) -> None:
+        if self._last is not None:
+            self.trust = self._rules.decayed(self.trust, judgement.at_ns - self._last.at_ns)
+        self.trust = self._rules.moved(self.trust, judgement.outcome is Outcome.RIGHT, judgement.weight)
+        self._last = judgement
 
 
 def _best_known(records: dict[bytes, list[Judgement]]) -> list[bytes]:

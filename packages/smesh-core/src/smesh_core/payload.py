@@ -263,13 +263,13 @@ def payload_subject(payload: Payload, encoded: bytes | None = None) -> bytes | N
         payload: what is said.
         encoded: its canonical bytes, from whoever has them already.
     """
+    if type(payload) not in _ABOUT:
+        return None
     return _subject_of(payload, encode_payload(payload) if encoded is None else encoded)
 
 
 def _subject_of(payload: Payload, encoded: bytes) -> bytes | None:
     """See `payload_subject`; the bytes are as they came, for a later version hashes what it has appended too."""
-    if type(payload) not in _ABOUT:
-        return None
     match payload:
         case Task(key=key) if key:
             return subject("task", key, hashlib.sha256(encoded).digest())

@@ -7,10 +7,11 @@ element and keeps what follows from it, as the field itself does, so there is no
 from __future__ import annotations
 
 import asyncio
+from collections import defaultdict
 from typing import TYPE_CHECKING, Final
 
 from smesh_core import Observer, Stance, StanceKind
-from smesh_core.judging import Judgement, Outcome, fold_judgements, judgements_of
+from smesh_core.judging import Judgement, Outcome, TrustRecord, judgements_of
 from smesh_core.limits import TRUST_DEFAULT
 from smesh_core.payload import Approval, Claim, Failure, Heartbeat, Result, Task
 
@@ -63,8 +64,7 @@ class Lookout:
         self._medium = medium
         self._clock = medium.clock
         self._told = told
-        self._judgements: dict[bytes, list[Judgement]] = {}
-        self._trusts: dict[bytes, float] = {}
+        self._records: defaultdict[bytes, TrustRecord] = defaultdict(TrustRecord)
         self._sides: dict[bytes, set[bytes]] = {}
         self._waiting: dict[str, dict[_Waiter, None]] = {}
         self._resting = 0
@@ -83,22 +83,20 @@ class Lookout:
 
     def trust(self, agent: bytes) -> float:
         """What is thought of an agent, from what its words came to."""
-        return self._trusts.get(agent, TRUST_DEFAULT)
+        record = self._records.get(agent)
+        return TRUST_DEFAULT if record is None else record.trust
 
     def trusts(self) -> dict[bytes, float]:
         """Trust in all who were judged."""
-        return dict(self._trusts)
+        return {agent: record.trust for agent, record in self._records.items()}
 
     def judge(self, judgements: Iterable[Judgement]) -> None:
         """Take judgements in; of several of one (author, statement) the newest counts."""
         for judgement in judgements:
-            held = self._judgements.setdefault(judgement.author, [])
-            held.append(judgement)
-            book = fold_judgements(held)
-            self._judgements[judgement.author] = list(book.record(judgement.author))
-            before, after = self.trust(judgement.author), book.trust(judgement.author)
-            self._trusts[judgement.author] = after
-            if (before < TRUST_FLOOR) != (after < TRUST_FLOOR):
+            record = self._records[judgement.author]
+            was_trusted = record.trust >= TRUST_FLOOR
+            record.add(judgement)
+            if was_trusted != (record.trust >= TRUST_FLOOR):
                 self._observer = self._seen_by()
                 self.board.reconsider(judgement.author, self.now_ns())
 
