@@ -12,6 +12,7 @@ from anthropic_server import AnthropicServer
 from fake_backend import Fake, completed, counted, in_time
 from hypothesis import given
 from hypothesis import strategies as st
+from loopback import HANG, Loopback, Reply
 from ollama_server import OllamaServer
 from openai_server import OpenAiServer
 from smesh_agent.backends.base import Delta, StopReason
@@ -36,6 +37,7 @@ from smesh_agent.workflows.compare import (
     Terms,
     checked_prompts,
     compare,
+    entrants,
     parse_spec,
     read_prompts,
     spread_of,
@@ -423,6 +425,37 @@ async def test_what_ollama_has_is_found_and_what_is_left_out_is_said() -> None:
     assert "embeddings" in rows["ollama nomic-embed-text:latest"].why
     assert "billed" in rows["ollama big:120b-cloud"].why
     assert rows["ollama d:1b, e:1b"].how.startswith("--with ollama:d:1b")
+
+
+async def test_a_model_that_is_billed_takes_no_place_of_local_ones() -> None:
+    names = ["x-cloud", "big:120b-cloud", "a:1b", "b:1b"]
+    with OllamaServer(models=dict.fromkeys(names, 1)) as server:
+        async with lineup(server.environment, budget_tokens=1000) as there:
+            await there.find()
+        async with lineup(server.environment, budget_usd=1.0, prices={"x-cloud": "1/2"}) as priced:
+            await priced.find()
+        async with lineup(server.environment, budget_usd=1.0) as unpriced:
+            await unpriced.find()
+    expected = ["ollama x-cloud", "ollama a:1b", "ollama b:1b"]
+    assert [one.name for one in there.entrants] == expected
+    assert [one.name for one in priced.entrants] == expected
+    assert [one.name for one in unpriced.entrants] == expected[1:]
+
+
+async def test_a_server_that_lists_a_model_twice_has_it_once() -> None:
+    with OpenAiServer(models=("m", "m")) as server:
+        async with lineup(server.environment) as there:
+            await there.find()
+    assert [one.name for one in there.entrants] == ["openai-compatible m"]
+
+
+async def test_a_server_that_does_not_answer_is_not_waited_for(monkeypatch) -> None:
+    monkeypatch.setattr(entrants, "FIND_S", 0.2)
+    with Loopback(lambda _: Reply(body=[HANG])) as server:
+        async with lineup({"OLLAMA_HOST": server.url}) as there:
+            await there.find()
+    assert [one.is_scripted for one in there.entrants] == [True]
+    assert "0.2 s" in next(one.why for one in there.absent if one.name == "ollama")
 
 
 async def test_an_ollama_without_models_says_what_to_pull() -> None:

@@ -20,7 +20,7 @@ from ollama_server import OllamaServer, line
 from openai_server import OpenAiServer
 
 WRITING_S = 0.05
-"""How long a server below takes to write an answer, at least."""
+"""How long a server below takes to write an answer; a client that is busy sees some of it later, and less of it."""
 
 
 def written(text: str):
@@ -43,10 +43,10 @@ def test_where_nothing_is_there_a_script_is_compared_and_says_what_it_is(smesh) 
     assert "  note         text from a script: no model was asked" in lines
     assert sum("    3 times    This is scripted text, and no model has written it." in one for one in lines) == 2
     absent = lines[lines.index("Not compared") + 1 :]
-    assert absent[0] == "  claude: no key is set; set ANTHROPIC_API_KEY"
-    assert absent[1].startswith("  ollama: nobody answers at http://127.0.0.1:9; start it with `ollama serve`")
+    assert absent[0] == "  - claude: no key is set; set ANTHROPIC_API_KEY"
+    assert absent[1].startswith("  - ollama: nobody answers at http://127.0.0.1:9; start it with `ollama serve`")
     assert absent[1].endswith("`ollama pull qwen2.5:7b` gets a model")
-    assert absent[2].startswith("  openai-compatible: no address is set; set OPENAI_BASE_URL")
+    assert absent[2].startswith("  - openai-compatible: no address is set; set OPENAI_BASE_URL")
     assert lines[-1].startswith("6 of 6 calls answered in ")
     assert lines[-1].endswith(" s; 108 tokens in, 159 out, $0")
 
@@ -76,7 +76,7 @@ def test_two_backends_side_by_side(smesh) -> None:
     assert (first.backend, first.model, second.backend) == ("ollama", "qwen2.5-coder:7b", "claude")
     rate = first.figures.tokens_per_s
     assert rate is not None
-    assert 0 < rate.high <= 10 / WRITING_S
+    assert 0 < rate.high <= 4 * 10 / WRITING_S
     assert first.warm_up is not None
     assert second.warm_up is None
     assert second.calls[0].cost_usd == pytest.approx((11 * 0.10 + 7 * 0.50) / 1e6)
@@ -105,7 +105,7 @@ def test_one_of_several_that_cannot_be_had_is_said_and_the_others_run(smesh) -> 
         "smesh: ollama b was not compared: there is no model b; there are a",
     ]
     assert "ollama a: 6 of 6 calls answered" in ran.out
-    assert "  claude: no key: set ANTHROPIC_API_KEY" in ran.out
+    assert "  - claude: no key: set ANTHROPIC_API_KEY" in ran.out
     assert "scripted" not in ran.out
 
 
@@ -208,8 +208,9 @@ def test_prompts_options_and_prices(smesh, tmp_path) -> None:
         (["--option", "script=x"], "'script=x' is not BACKEND.NAME=VALUE"),
         (["--option", "none.script=x"], "an option is given of none, which takes no part"),
         (["--with", "scripted", "--option", "scripted.speed=9"], "scripted text: there is no option 'speed'"),
+        (["--option", "scripted.speed=9"], "scripted text: there is no option 'speed'"),
         (["--with", "ollama"], "ollama: name a model"),
-        (["--with", "ollama:m@http://a b"], "ollama: its address is 'http://a b"),
+        (["--with", "ollama:m@http://a b"], "its address is 'http://a b"),
         (["surplus"], "unexpected extra argument"),
     ],
     ids=lambda value: " ".join(map(str, value)) if isinstance(value, list) else "",

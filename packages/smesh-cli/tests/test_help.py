@@ -55,7 +55,15 @@ def test_numba_could_be_loaded() -> None:
 
 @pytest.mark.parametrize(
     "arguments",
-    [["--help"], ["--version"], ["agents", "--help"], ["review", "--help"], ["resilience", "--help"], ["status", "-h"]],
+    [
+        ["--help"],
+        ["--version"],
+        ["agents", "--help"],
+        ["compare", "--help"],
+        ["review", "--help"],
+        ["resilience", "--help"],
+        ["status", "-h"],
+    ],
     ids=" ".join,
 )
 def test_help_loads_next_to_nothing(loaded, arguments) -> None:
@@ -83,7 +91,7 @@ def test_review_does_not_load_numba_and_neither_do_its_workers(loaded, repositor
 
 
 @pytest.mark.parametrize("option", ["--help", "-h"])
-@pytest.mark.parametrize("command", [[], ["agents"], ["bench"], ["review"], ["sim"], ["status"]], ids=str)
+@pytest.mark.parametrize("command", [[], ["agents"], ["bench"], ["compare"], ["review"], ["sim"], ["status"]], ids=str)
 def test_help_has_an_example(smesh, command, option) -> None:
     ran = smesh(*command, option)
     assert (ran.code, ran.err) == (0, "")
@@ -94,8 +102,8 @@ def test_help_has_an_example(smesh, command, option) -> None:
 def test_only_commands_that_exist_are_listed(smesh) -> None:
     out = smesh("--help").out
     listed = re.findall(r"^  (\w+)  ", out.partition("Commands:")[2], re.MULTILINE)
-    assert listed == ["agents", "bench", "resilience", "review", "sim", "status"]
-    for absent in ("compare", "code", "swarm", "node"):
+    assert listed == ["agents", "bench", "compare", "resilience", "review", "sim", "status"]
+    for absent in ("code", "swarm", "node"):
         ran = smesh(absent)
         assert (ran.code, ran.out) == (2, "")
         assert f"No such command '{absent}'" in ran.err

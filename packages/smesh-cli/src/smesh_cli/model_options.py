@@ -15,28 +15,28 @@ if TYPE_CHECKING:
 
     from smesh_agent.backends.session import Session
 
-__all__ = ["ModelChoice", "model_options"]
+__all__ = ["ModelChoice", "amounts", "model_options"]
 
 _F = TypeVar("_F", bound="Callable[..., Any]")
 _USD: Final = re.compile(r"\$?(\d{1,9}(?:\.\d{1,6})?)(?: ?usd)?", re.IGNORECASE)
 _TOKENS: Final = re.compile(r"(\d{1,12})(k|m)? ?t(?:ok(?:ens?)?)?", re.IGNORECASE)
 
 
-def _amounts(
+def amounts(
     _context: click.Context, _option: click.Parameter, given: tuple[str, ...]
 ) -> tuple[tuple[int | None, float | None], ...]:
     """Amounts of tokens and of USD, of which one is None."""
-    amounts: list[tuple[int | None, float | None]] = []
+    read: list[tuple[int | None, float | None]] = []
     for text in given:
         if match := _USD.fullmatch(text.strip()):
-            amounts.append((None, float(match[1])))
+            read.append((None, float(match[1])))
         elif match := _TOKENS.fullmatch(text.strip()):
-            amounts.append((int(match[1]) * {"": 1, "k": 1_000, "m": 1_000_000}[(match[2] or "").lower()], None))
+            read.append((int(match[1]) * {"": 1, "k": 1_000, "m": 1_000_000}[(match[2] or "").lower()], None))
         else:
             raise click.BadParameter(f"{text!r} is neither USD, such as 0.50, nor tokens, such as '20k tokens'.")
-    if sum(usd is None for _, usd in amounts) > 1 or sum(tokens is None for tokens, _ in amounts) > 1:
+    if sum(usd is None for _, usd in read) > 1 or sum(tokens is None for tokens, _ in read) > 1:
         raise click.BadParameter("one amount of tokens and one of USD at most.")
-    return tuple(amounts)
+    return tuple(read)
 
 
 class ModelChoice(NamedTuple):
@@ -128,7 +128,7 @@ _OPTIONS: Final = (
     click.option("--base-url", default="", metavar="URL", help="Where the backend is, if not at its usual place."),
     click.option(
         "--budget",
-        callback=_amounts,
+        callback=amounts,
         multiple=True,
         metavar="AMOUNT",
         help="Never spend more: USD, such as 0.50, or tokens, such as '20k tokens'.",

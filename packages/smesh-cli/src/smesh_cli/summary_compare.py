@@ -22,6 +22,14 @@ _PROMPT_SHOWN: Final = 160
 _REASONS_SHOWN: Final = 3
 
 
+class _Item(Line):
+    """A line of a list; what does not fit goes on below its text."""
+
+    @property
+    def indent(self) -> int:
+        return len(self.name)
+
+
 def of_compare(report: Report, *, full: bool = False) -> list[Line]:
     """A comparison: the figures of each model, the answers to each prompt, and who is absent.
 
@@ -162,10 +170,10 @@ def _answer(answer: Answer, *, full: bool) -> list[Line]:
 def _absent(report: Report) -> list[Line]:
     if not report.absent:
         return []
-    lines = [Line(), Line("", "Not compared", "bold")]
+    lines: list[Line] = [Line(), Line("", "Not compared", "bold")]
     for absent in report.absent:
         how = f"; {absent.how}" if absent.how else ""
-        lines.append(Line("", f"  {absent.name}: {absent.why}{how}", "red" if absent.is_named else ""))
+        lines.append(_Item("  - ", f"{absent.name}: {absent.why}{how}", "red" if absent.is_named else ""))
     return lines
 
 

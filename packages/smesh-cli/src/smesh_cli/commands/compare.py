@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Final
 import click
 
 from smesh_cli import exits
-from smesh_cli.model_options import _amounts
+from smesh_cli.model_options import amounts
 
 if TYPE_CHECKING:
     import asyncio
@@ -76,7 +76,7 @@ def _number(_context: click.Context, _option: click.Parameter, given: float) -> 
 )
 @click.option(
     "--budget",
-    callback=_amounts,
+    callback=amounts,
     multiple=True,
     metavar="AMOUNT",
     help="Never spend more: USD, such as 0.50, or tokens, such as '20k tokens'.",
@@ -183,7 +183,8 @@ def compare(
         return exits.ERROR
     if not report.models and not report.interrupted:
         for absent in report.absent:
-            render.error(f"{absent.name}: {absent.why}")
+            if absent.is_named:
+                render.error(f"{absent.name}: {absent.why}")
         return exits.ERROR
     if as_json:
         render.json(report)

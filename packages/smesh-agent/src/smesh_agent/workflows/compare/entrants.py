@@ -48,6 +48,9 @@ CHECK_S: Final = 30.0
 """How long one has for that where a model of it is named."""
 
 _LISTED: Final = 5
+_LOOKED_AT_MAX: Final = 20
+"""Models of a server that lists hundreds are not all looked at."""
+_LATER: Final = "not among the first that are taken"
 _AT: Final = re.compile(r"@(?=https?://)")
 _EMBEDS: Final = re.compile(r"embed", re.IGNORECASE)
 _PULL: Final = "`ollama pull qwen2.5:7b` gets a model"
@@ -196,7 +199,6 @@ class Lineup:
         """Take in what is there.
 
         Raises:
-            BackendError: nothing is, and the terms do not go with scripted text.
             JobError: a price or an option is of what was not found.
         """
         await self._find_claude()
@@ -308,29 +310,33 @@ class Lineup:
             self._leave_out(backend, backend, none, how)
         self._take_first(backend, [one.name for one in listed])
 
-    def _take_first(self, backend: str, names: Sequence[str]) -> None:
-        """Take in the first models that cost nothing, or the first that is billed if there is a budget."""
+    def _take_first(self, backend: str, names: Iterable[str]) -> None:
+        """Take in the first models that cost nothing and, if there is a budget, the first that is billed."""
         left: dict[str, list[str]] = {}
-        taken = billed = 0
-        for name in names:
+        local = billed = looked_at = 0
+        for name in dict.fromkeys(names):
             if _EMBEDS.search(name):
                 left.setdefault("for embeddings, by name", []).append(name)
                 continue
-            if taken == FOUND_MAX or billed:
-                left.setdefault("not among the first that are taken", []).append(name)
+            if local == FOUND_MAX or looked_at == _LOOKED_AT_MAX:
+                left.setdefault(_LATER, []).append(name)
                 continue
+            looked_at += 1
             try:
                 _, entrant = self._open(Spec(backend, name))
-            except BackendError as error:
-                self._leave_out(Spec(backend, name).shown, backend, error.reason)
-                billed += 1  # for what costs nothing needs no price
+            except BackendError as error:  # it has no price, as only what is billed needs
+                if billed:
+                    left.setdefault(_LATER, []).append(name)
+                else:
+                    self._leave_out(Spec(backend, name).shown, backend, error.reason)
+                billed += 1
                 continue
             if entrant.model.backend.is_local:
-                taken += 1
-            elif self._is_capped and not taken:
+                local += 1
+            elif self._is_capped and not billed:
                 billed += 1
             else:
-                left.setdefault(_BILLED, []).append(name)
+                left.setdefault(_LATER if self._is_capped else _BILLED, []).append(name)
                 continue
             self._add(entrant)
         for why, some in left.items():
