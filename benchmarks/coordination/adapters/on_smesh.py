@@ -103,6 +103,7 @@ def told(outcome: Outcome) -> list[str]:
     said += [f"trust in {agent.name} {agent.trust:.2f}" for agent in outcome.agents if agent.trust < 0.25]
     said += [failure for task in outcome.tasks for failure in task.failures]
     said += [f"{task.what} {task.skill}: {task.results} results" for task in outcome.tasks if task.results > 1]
+    said += [f"{task.what} {task.skill}: {task.rejected} rejected" for task in outcome.tasks if task.rejected]
     return said + [f"{task.what} {task.skill} {task.state}" for task in outcome.tasks if task.state != "done"]
 
 
