@@ -13,10 +13,11 @@ report.py    what came of it
 from smesh_agent.workflows.agents.crew import AGENTS_MAX, crew_of
 from smesh_agent.workflows.agents.job import Job, demo_job, demo_script, parse_job, read_job
 from smesh_agent.workflows.agents.killing import Death, Killer
-from smesh_agent.workflows.agents.report import AgentSummary, Bill, Report, TaskSummary
+from smesh_agent.workflows.agents.report import AgentSummary, Report, TaskSummary
 from smesh_agent.workflows.agents.roles import Role, read_roles, roles_for
 from smesh_agent.workflows.agents.run import run_job
 from smesh_agent.workflows.agents.worker import FORM, SUBSTANCE, Worker
+from smesh_agent.workflows.bills import Bill
 
 __all__ = [
     "AGENTS_MAX",

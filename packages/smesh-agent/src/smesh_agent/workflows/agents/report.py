@@ -8,11 +8,12 @@ import msgspec
 
 from smesh_agent.work import task_id
 from smesh_agent.workflows.agents.killing import Death
+from smesh_agent.workflows.bills import Bill, bill_of
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from smesh_agent.backends.budget import Account, Ledger
+    from smesh_agent.backends.budget import Ledger
     from smesh_agent.work import AgentReport, Outcome, TaskReport
     from smesh_agent.workflows.agents.job import Job, Todo
 
@@ -77,30 +78,6 @@ class AgentSummary(msgspec.Struct, frozen=True, kw_only=True):
     trust: float
     bill: Bill
     errors: list[str]
-
-
-class Bill(msgspec.Struct, frozen=True, kw_only=True):
-    """What models took.
-
-    Attributes:
-        requests: how many were answered.
-        failures: how many were not.
-        tokens_in: tokens read, failed requests included.
-        tokens_out: tokens written.
-        cached_in: of those read, how many came from a cache.
-        cost_usd: what they cost, as far as prices are known.
-        unpriced: requests whose price is not known.
-        estimated: requests that nobody counted.
-    """
-
-    requests: int = 0
-    failures: int = 0
-    tokens_in: int = 0
-    tokens_out: int = 0
-    cached_in: int = 0
-    cost_usd: float = 0.0
-    unpriced: int = 0
-    estimated: int = 0
 
 
 class Report(msgspec.Struct, frozen=True, kw_only=True):
@@ -172,7 +149,7 @@ def build(
         tasks=tasks,
         agents=[_agent(agent, skills.get(agent.name, []), ledger) for agent in outcome.agents],
         deaths=list(deaths),
-        bill=_bill(ledger.total),
+        bill=bill_of(ledger.total),
         signals=signals,
         seed=seed,
         interrupted=outcome.interrupted,
@@ -206,21 +183,6 @@ def _agent(agent: AgentReport, skills: list[str], ledger: Ledger) -> AgentSummar
         done=agent.done,
         failed=agent.failed,
         trust=agent.trust,
-        bill=_bill(ledger.labels.get(agent.name)),
+        bill=bill_of(ledger.labels.get(agent.name)),
         errors=agent.errors,
-    )
-
-
-def _bill(account: Account | None) -> Bill:
-    if account is None:
-        return Bill()
-    return Bill(
-        requests=account.calls,
-        failures=account.failures,
-        tokens_in=account.tokens_in,
-        tokens_out=account.tokens_out,
-        cached_in=account.cached_in,
-        cost_usd=account.cost_usd,
-        unpriced=account.unpriced,
-        estimated=account.estimated,
     )

@@ -14,13 +14,13 @@ from typing import TYPE_CHECKING, Final, Literal, NamedTuple
 
 import msgspec
 
-from smesh_agent.workflows.agents.report import Bill
+from smesh_agent.workflows.bills import Bill, bill_of
 from smesh_agent.workflows.compare.entrants import Absent
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
 
-    from smesh_agent.backends.budget import Account, Ledger
+    from smesh_agent.backends.budget import Ledger
     from smesh_agent.workflows.compare.entrants import Entrant
 
 __all__ = [
@@ -295,7 +295,7 @@ def build(
         plan=plan,
         models=[_model(one, len(prompts), plan, ledger) for one in outcomes],
         absent=list(absent),
-        bill=_bill(ledger.total),
+        bill=bill_of(ledger.total),
         interrupted=interrupted,
         duration_s=duration_s,
     )
@@ -342,7 +342,7 @@ def _model(outcome: Outcome, prompts: int, plan: Plan, ledger: Ledger) -> ModelR
         ],
         failures=_failures(samples),
         calls=samples,
-        bill=_bill(ledger.labels.get(entrant.name)),
+        bill=bill_of(ledger.labels.get(entrant.name)),
     )
 
 
@@ -374,18 +374,3 @@ def _failures(samples: Sequence[Sample]) -> list[Failure]:
     """Reasons, the most frequent first."""
     counts = Counter(sample.why for sample in samples if sample.why)
     return [Failure(why=why, count=count) for why, count in counts.most_common()]
-
-
-def _bill(account: Account | None) -> Bill:
-    if account is None:
-        return Bill()
-    return Bill(
-        requests=account.calls,
-        failures=account.failures,
-        tokens_in=account.tokens_in,
-        tokens_out=account.tokens_out,
-        cached_in=account.cached_in,
-        cost_usd=account.cost_usd,
-        unpriced=account.unpriced,
-        estimated=account.estimated,
-    )
