@@ -115,6 +115,29 @@ async def test_bad_work_is_done_again_by_others_and_costs_influence(misconduct: 
         assert 1 <= sum(task.rejected for task in outcome.tasks) <= 6, seed
 
 
+async def test_opinions_do_not_make_up_for_bad_work() -> None:
+    """The liar is right about all that others do; what it does itself is wrong all the same."""
+
+    async def sees_garbage(task: Task, result) -> Opinion:
+        return Opinion(supports="\x00" not in result.output, reason="I looked for words")
+
+    for seed in SEEDS:
+        clock = VirtualClock(10**18)
+        works = {"honest 0": honest, "honest 1": honest, "honest 2": honest, "bad": garbage}
+        outcome = await outcome_of(
+            [
+                Profile(name=name, skills=("count",), work=paced(work, clock), check=sees_garbage)
+                for name, work in works.items()
+            ],
+            clock,
+            seed,
+        )
+        trust = {agent.name: agent.trust for agent in outcome.agents}
+        assert {task.state for task in outcome.tasks} == {"done"}, seed
+        assert trust["bad"] < TRUST_FLOOR < 0.9 < min(trust[f"honest {n}"] for n in range(3)), seed
+        assert 1 <= sum(task.rejected for task in outcome.tasks) <= 6, seed
+
+
 async def test_who_approves_everything_is_not_believed_for_long() -> None:
     """Two thirds of all results are wrong, and the flatterer likes them all. (Of a half it would be right as often.)"""
 

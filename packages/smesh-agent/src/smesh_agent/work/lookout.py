@@ -64,7 +64,9 @@ class Lookout:
         self._medium = medium
         self._clock = medium.clock
         self._told = told
-        self._records: defaultdict[bytes, TrustRecord] = defaultdict(TrustRecord)
+        self._trusts: dict[bytes, float] = {}
+        self._work: defaultdict[bytes, TrustRecord] = defaultdict(TrustRecord)
+        self._checks: defaultdict[bytes, TrustRecord] = defaultdict(TrustRecord)
         self._sides: dict[bytes, set[bytes]] = {}
         self._waiting: dict[str, dict[_Waiter, None]] = {}
         self._resting = 0
@@ -82,23 +84,29 @@ class Lookout:
     # ---- trust
 
     def trust(self, agent: bytes) -> float:
-        """What is thought of an agent, from what its words came to."""
-        record = self._records.get(agent)
-        return TRUST_DEFAULT if record is None else record.trust
+        """What is thought of an agent: the lesser of what its work came to and what its opinions of others' did.
+
+        Nobody makes up for bad work by nodding to what others have done, nor for bad checks by good work.
+        """
+        return self._trusts.get(agent, TRUST_DEFAULT)
 
     def trusts(self) -> dict[bytes, float]:
         """Trust in all who were judged."""
-        return {agent: record.trust for agent, record in self._records.items()}
+        return dict(self._trusts)
 
     def judge(self, judgements: Iterable[Judgement]) -> None:
         """Take judgements in; of several of one (author, statement) the newest counts."""
         for judgement in judgements:
-            record = self._records[judgement.author]
-            was_trusted = record.trust >= TRUST_FLOOR
-            record.add(judgement)
-            if was_trusted != (record.trust >= TRUST_FLOOR):
+            agent = judgement.author
+            task = self.board.task_of(judgement.statement)
+            is_work = task is None or task.results[judgement.statement].author == agent
+            (self._work if is_work else self._checks)[agent].add(judgement)
+            before = self.trust(agent)
+            records = (records[agent] for records in (self._work, self._checks) if agent in records)
+            after = self._trusts[agent] = min(record.trust for record in records)
+            if (before < TRUST_FLOOR) != (after < TRUST_FLOOR):
                 self._observer = self._seen_by()
-                self.board.reconsider(judgement.author, self.now_ns())
+                self.board.reconsider(agent, self.now_ns())
 
     def _distrust(self, lease: Lease) -> None:
         """Who holds a task for longer than it may and says nothing of it was wrong to claim it."""
