@@ -12,9 +12,9 @@ import pytest
 from smesh_agent.errors import AgentError, WorkDeclinedError, WorkFailedError
 from smesh_agent.work import PERSON, Agent, Answer, Decision, Opinion, Outcome, Profile, Statement, Tempo, run
 from smesh_agent.work.board import TRUST_FLOOR, Entry
-from smesh_core import SignalType, StanceKind, node_id
+from smesh_core import FieldFullError, SignalType, StanceKind, node_id
 from smesh_core.payload import Heartbeat, Task, signal_of
-from smesh_runtime import LocalField, VirtualClock
+from smesh_runtime import LocalField, LocalMedium, VirtualClock
 
 run_module = sys.modules["smesh_agent.work.run"]  # the package's own name for it is the function
 QUICK = Tempo(lease_s=2, longest_s=3.0)
@@ -271,6 +271,28 @@ async def test_all_but_one_may_die_in_the_middle_of_their_work(virtual, survivor
     assert Counter(agent.state for agent in outcome.agents) == {"killed": 9, "live": 1}
     assert sum(one.results for one in outcome.tasks) == 100
     assert 0 < sum(one.attempts - 1 for one in outcome.tasks) <= 9
+
+
+async def test_who_can_show_no_sign_of_life_dies_of_it_and_is_replaced(virtual, monkeypatch) -> None:
+    """Its work never ends; without a pulse nobody would ever end it."""
+    emit = LocalMedium.emit
+
+    async def no_room(medium, payload, **values):
+        if values["type"] is SignalType.HEARTBEAT and medium.identity == node_id("bad"):
+            raise FieldFullError("the field is full")
+        return await emit(medium, payload, **values)
+
+    async def for_ever(task: Task, before) -> Answer:
+        await asyncio.Event().wait()
+        raise AssertionError
+
+    monkeypatch.setattr(LocalMedium, "emit", no_room)
+    bad, good = Profile(name="bad", skills=("s",), work=for_ever), Profile(name="good", skills=("s",), work=echo)
+    outcome = await virtual([task("one", "s")], [bad, good])
+    assert [agent.state for agent in outcome.agents] == ["FieldFullError: the field is full", "live"]
+    assert [(one.state, one.by, one.failures) for one in outcome.tasks] == [
+        ("done", "good", ["attempt 1, bad: fell silent"])
+    ]
 
 
 async def test_where_all_die_the_run_ends_with_what_there_is(virtual) -> None:

@@ -171,25 +171,41 @@ class Agent:
         self._held: _Held | None = None
 
     async def run(self) -> None:
-        """Act until it can do no more, or is cancelled; to cancel it is to kill it, and it says no farewell."""
-        pulse = asyncio.create_task(self._pulse())
+        """Act until it can do no more, or is cancelled; to cancel it is to kill it, and it says no farewell.
+
+        Without its pulse it could hold a task for ever, so what the pulse dies of, the agent dies of.
+        """
+        acting, pulse = asyncio.current_task(), asyncio.create_task(self._pulse())
+
+        def stopped(_: object) -> None:
+            if acting is not None and not pulse.cancelled():
+                acting.cancel()
+
+        pulse.add_done_callback(stopped)
         try:
-            await self._let_go_of_earlier_claims()
-            while not self.left:
-                if self.profile.check is not None and self._checked < len(self._lookout.results):
-                    await self._check_next(self.profile.check)
-                    continue
-                if self.profile.weigh is not None and self._weighed < len(self._lookout.news):
-                    await self._weigh_next(self.profile.weigh)
-                    continue
-                choice = self._choice()
-                now_ns = self._lookout.now_ns()
-                if choice is not None and choice.due_ns <= now_ns:
-                    await self._attempt(choice)
-                else:
-                    await self._lookout.wait(self._wanted, None if choice is None else choice.due_ns)
+            await self._act()
+        except asyncio.CancelledError:
+            if pulse.done():
+                pulse.result()
+            raise
         finally:
             pulse.cancel()
+
+    async def _act(self) -> None:
+        await self._let_go_of_earlier_claims()
+        while not self.left:
+            if self.profile.check is not None and self._checked < len(self._lookout.results):
+                await self._check_next(self.profile.check)
+                continue
+            if self.profile.weigh is not None and self._weighed < len(self._lookout.news):
+                await self._weigh_next(self.profile.weigh)
+                continue
+            choice = self._choice()
+            now_ns = self._lookout.now_ns()
+            if choice is not None and choice.due_ns <= now_ns:
+                await self._attempt(choice)
+            else:
+                await self._lookout.wait(self._wanted, None if choice is None else choice.due_ns)
 
     def _choice(self) -> Choice | None:
         board, now_ns = self._lookout.board, self._lookout.now_ns()
