@@ -7,7 +7,9 @@ wait before the next, or `CUT`, which ends the connection there.
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import json
+import re
 import threading
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Final, Self
@@ -15,7 +17,7 @@ from typing import TYPE_CHECKING, Any, Final, Self
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
 
-__all__ = ["CUT", "HANG", "Asked", "Loopback", "Reply"]
+__all__ = ["CUT", "HANG", "Asked", "Loopback", "Reply", "raw_server"]
 
 CUT: Final = object()
 """The connection is closed here, without the end of the body."""
@@ -182,3 +184,22 @@ class Loopback:
                 return await reader.read(1) == b""
         except TimeoutError:
             return False
+
+
+@contextlib.asynccontextmanager
+async def raw_server(answer: bytes):
+    """A port where each connection gets these bytes, and its end."""
+
+    async def talk(reader, writer) -> None:
+        begun = await reader.read(1)
+        if begun != b"\x16":  # where TLS begins
+            head = await reader.readuntil(b"\r\n\r\n")
+            await reader.readexactly(int(re.search(rb"content-length: ([0-9]+)", head, re.IGNORECASE)[1]))
+        writer.write(answer)
+        with contextlib.suppress(ConnectionError):
+            await writer.drain()
+        writer.close()
+
+    server = await asyncio.start_server(talk, "127.0.0.1", 0)
+    async with server:
+        yield f"http://127.0.0.1:{server.sockets[0].getsockname()[1]}"

@@ -14,7 +14,7 @@ import pytest
 from anthropic_server import KEY, AnthropicServer, ended, event, refused, started, streamed, text_block
 from hypothesis import given
 from hypothesis import strategies as st
-from loopback import CUT, HANG, Loopback, Reply
+from loopback import CUT, HANG, Loopback, Reply, raw_server
 from smesh_agent.backends import claude, claude_endpoint
 from smesh_agent.backends.base import Delta, Message, Request, Settings, ToolCall
 from smesh_agent.backends.conformance import Hangs
@@ -71,25 +71,6 @@ def check_words(error: BackendError) -> None:
 async def error_to(answer, **more) -> BackendError:
     with Loopback(lambda _: answer) as server:
         return await error_of(server.url, **more)
-
-
-@contextlib.asynccontextmanager
-async def raw_server(answer: bytes):
-    """A port where each connection gets these bytes, and its end."""
-
-    async def talk(reader, writer) -> None:
-        begun = await reader.read(1)
-        if begun != b"\x16":  # where TLS begins
-            head = await reader.readuntil(b"\r\n\r\n")
-            await reader.readexactly(int(re.search(rb"content-length: ([0-9]+)", head, re.IGNORECASE)[1]))
-        writer.write(answer)
-        with contextlib.suppress(ConnectionError):
-            await writer.drain()
-        writer.close()
-
-    server = await asyncio.start_server(talk, "127.0.0.1", 0)
-    async with server:
-        yield f"http://127.0.0.1:{server.sockets[0].getsockname()[1]}"
 
 
 # Connections.

@@ -7,14 +7,13 @@ import base64
 import contextlib
 import gzip
 import itertools
-import re
 import tracemalloc
 
 import httpx
 import ollama_server
 import openai_server
 import pytest
-from loopback import CUT, HANG, Loopback, Reply
+from loopback import CUT, HANG, Loopback, Reply, raw_server
 from smesh_agent.backends import endpoint, ollama, openai_compatible
 from smesh_agent.backends.addresses import is_private, without_secrets
 from smesh_agent.backends.base import Completion, Message, Request, Settings
@@ -60,25 +59,6 @@ async def error_of(make, url: str, **more) -> BackendError:
         assert "\n" not in str(caught.value)
         assert caught.value.backend == backend.name
         return caught.value
-
-
-@contextlib.asynccontextmanager
-async def raw_server(answer: bytes):
-    """A port where each connection gets these bytes, and its end."""
-
-    async def talk(reader, writer) -> None:
-        begun = await reader.read(1)
-        if begun != b"\x16":  # where TLS begins
-            head = await reader.readuntil(b"\r\n\r\n")
-            await reader.readexactly(int(re.search(rb"content-length: ([0-9]+)", head, re.IGNORECASE)[1]))
-        writer.write(answer)
-        with contextlib.suppress(ConnectionError):
-            await writer.drain()
-        writer.close()
-
-    server = await asyncio.start_server(talk, "127.0.0.1", 0)
-    async with server:
-        yield f"http://127.0.0.1:{server.sockets[0].getsockname()[1]}"
 
 
 def pouring(part: bytes) -> Reply:
